@@ -1,0 +1,121 @@
+# Everything a developer, CI or a visitor runs. `make` alone lists it.
+# Each target makes .venv from the pinned requirements by itself; it needs python3 (3.11 or newer) with venv, make and git.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+BIN := .venv/bin
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
+step = @echo "kubetune: $(1)"
+# Run a command that is only worth reading when it fails.
+quietly = @said=$$($(1) 2>&1) || { echo "$$said"; exit 1; }
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the main job ---
+
+.PHONY: demo
+demo: demo-install ## tune a real classifier on this machine, by ASHA (about a minute)
+	$(call step,running examples/digits-asha.yaml on this machine)
+	@$(BIN)/kubetune run examples/digits-asha.yaml
+
+.PHONY: demo-install
+demo-install: .venv/.demo ## install what `make demo` needs into .venv, and no more
+
+# --- is it right? ---
+
+.PHONY: test
+test: check ## everything: `make check`, the slow tests, a fresh machine
+	$(call step,the slow tests)
+	@$(BIN)/pytest -q -m slow
+	$(call step,a fresh machine)
+	@$(BIN)/python -m tests.fresh
+
+.PHONY: check
+check: .venv/.dev ## the quick part: lint, types, layers, unit and simulation tests
+	$(call step,ruff)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	$(call step,mypy)
+	$(call quietly,$(BIN)/mypy)
+	$(call step,layers)
+	$(call quietly,$(BIN)/lint-imports)
+	$(call step,the trial runtime runs on Python 3.8)
+	$(call quietly,$(BIN)/vermin --target=3.8- --violations --no-tips trial-runtime/kubetune)
+	$(call step,unit and simulation tests)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+
+.PHONY: fresh
+fresh: .venv/.dev ## `make demo` on a bare Debian of its own, as an unprivileged user (needs root and debootstrap)
+	@$(BIN)/python -m tests.fresh
+
+# --- change it ---
+
+.PHONY: format
+format: .venv/.dev ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format --quiet
+
+.PHONY: crds
+crds: .venv/.dev ## write crds/ anew from the models in kubetune_operator.api
+	@$(BIN)/python -m kubetune_operator.api.crd
+
+# dev first: the others are held to the versions that are tested.
+.PHONY: lock
+lock: .venv/.dev ## pin requirements/*.in anew, with hashes
+	$(call step,requirements/dev.txt)
+	@$(LOCK) requirements/dev.in -o requirements/dev.txt
+	$(call step,requirements/demo.txt)
+	@$(LOCK) requirements/demo.in -o requirements/demo.txt -c requirements/dev.txt
+	$(call step,requirements/run.txt)
+	@$(LOCK) requirements/run.in -o requirements/run.txt -c requirements/dev.txt
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+
+# --- measure it ---
+
+.PHONY: bench-report
+bench-report: .venv/.dev ## what report() costs a trial
+	@$(BIN)/python -m tests.bench.report
+
+.PHONY: bench-local
+bench-local: .venv/.dev ## trials per second of `kubetune run`, beside Ray Tune
+	@$(BIN)/python -m tests.bench.local
+
+.PHONY: bench-decisions
+bench-decisions: .venv/.dev ## what one ASHA decision costs, up to 100,000 trials, beside Ray Tune
+	@$(BIN)/python -m tests.bench.decisions
+
+# --- set up, clear away ---
+
+.PHONY: clean
+clean: ## remove .venv and every cache that was made here
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.%: requirements/%.txt operator/pyproject.toml trial-runtime/pyproject.toml $(BIN)/python
+	$(call step,installing requirements/$*.txt)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/$*.txt
+	$(call step,installing kubetune itself)
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e trial-runtime -e operator
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || { bare=$$python; continue; }; \
+	  echo "kubetune: making .venv with $$("$$python" --version)"; \
+	  exec "$$python" -m venv --clear .venv; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "kubetune: $$bare cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)" >&2; \
+	else \
+	  echo "kubetune: needs Python 3.11 or newer, found $$(python3 --version 2>&1 || true); install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	fi; \
+	exit 1

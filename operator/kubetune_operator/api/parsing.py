@@ -1,0 +1,171 @@
+"""From a TuneExperiment as it was written to an Experiment: everything checked, every problem told, every default filled in.
+
+What a field may hold is said by the models, how YAML is read in `reading`; what only the template's reader can see
+(a `${params.x}` that names no parameter) is not checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubetune_operator.api import notyet
+from kubetune_operator.api.base import LABEL, WORDS, Model, core_settings, dump
+from kubetune_operator.api.identity import API_VERSION, KIND, MAX_NAME
+from kubetune_operator.api.parameters import domain, domain_problems, name_problems
+from kubetune_operator.api.plain import plain
+from kubetune_operator.api.problems import closest, path, translate
+from kubetune_operator.api.results import size
+from kubetune_operator.api.scheduler import Scheduler as SchedulerModel
+from kubetune_operator.api.spec import Spec as SpecModel
+from kubetune_operator.core import space
+from kubetune_operator.core.schedulers.asha import Asha
+from kubetune_operator.core.schedulers.fifo import Fifo
+from kubetune_operator.core.searchers.random import Random
+from kubetune_operator.core.spec import Failure, Spec, StopExperiment
+from kubetune_operator.core.trials import Mode, Objective, Scheduler, Scope
+from kubetune_operator.errors import InvalidSpec, Problem
+
+_TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_NAME = re.compile(LABEL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How a trial's pod is dealt with; None is no limit."""
+
+    container: str  # the one that runs the trial
+    retain_pods: str  # None, Failed or All
+    flush_timeout: int  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What is kept of a trial's output."""
+
+    files: tuple[str, ...]  # none, one for both streams, or one each
+    spool_bytes: int
+    max_bytes_per_trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """An experiment that is valid as far as the resource alone can tell."""
+
+    name: str
+    namespace: str
+    spec: Spec
+    template: Mapping[str, Any]  # of the pod: a PodTemplateSpec
+    trial: Trial
+    logs: Logs
+    tensorboard: bool
+    ttl_seconds: int | None  # after the end; None keeps the resource
+    body: dict[str, Any]  # the resource with every default in it, as the journal keeps it
+
+
+def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
+    """Check a resource and fill in its defaults; `seed` is taken where it names none. Raises InvalidSpec with every problem."""
+    given = plain(body)
+    problems = [*_identity_problems(given), *notyet.problems(given.get("spec"))]
+    model = _spec(given.get("spec"), problems)
+    if model is None or problems:
+        raise InvalidSpec(tuple(problems))
+    return _experiment(given["metadata"], model, seed)
+
+
+def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
+    for field in given:
+        if field not in _TOP:
+            near = closest(field, _TOP)
+            yield Problem(
+                path("", [field]), "is not a field here", given[field], f"did you mean {near}?" if near else "leave it out"
+            )
+    for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if given.get(field) != expected:
+            yield Problem(field, f"must be {expected}", given.get(field), f"write `{field}: {expected}`")
+    metadata = given.get("metadata")
+    if not isinstance(metadata, dict):
+        yield Problem("metadata", "must be an object with a name", metadata, "add `metadata: {name: NAME}`")
+        return
+    yield from _name_problems("metadata.name", metadata.get("name"), MAX_NAME)
+    if metadata.get("namespace") is not None:
+        yield from _name_problems("metadata.namespace", metadata["namespace"], 63)
+
+
+def _name_problems(field: str, name: Any, longest: int) -> Iterator[Problem]:
+    if name is None:
+        yield Problem(field, "is required", None, "add it: results and pods are named after it")
+    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield Problem(field, f"must be {WORDS[LABEL]}", name, "rename it, to my-experiment for example")
+    elif len(name) > longest:
+        yield Problem(field, f"must have at most {longest} characters", name, f"shorten it by {len(name) - longest}")
+
+
+def _spec(given: Any, problems: list[Problem]) -> SpecModel | None:
+    """Check the spec, adding to `problems`; None if it has not even the right shape."""
+    if not isinstance(given, dict):
+        problems.append(Problem("spec", "must be an object with objective and trial", given, "add it"))
+        return None
+    problems += [
+        Problem(f"spec.parameters{one.field}", one.rule, one.value, one.remedy) for one in name_problems(given.get("parameters"))
+    ]
+    try:
+        model = SpecModel.model_validate(given)
+    except ValidationError as error:
+        problems += translate(error, SpecModel, "spec")
+        return None
+    for index, parameter in enumerate(model.parameters):
+        problems += domain_problems(parameter, f"spec.parameters[{index}]")
+    return model
+
+
+def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Experiment:
+    written = plain(dump(model))
+    written["search"].setdefault("seed", seed)
+    name, namespace = metadata["name"], metadata.get("namespace") or "default"
+    identity = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, "namespace": namespace}}
+    trial, logs = model.trial, model.logs
+    return Experiment(
+        name=name,
+        namespace=namespace,
+        spec=_core_spec(model, written["search"]["seed"]),
+        template=written["trial"]["template"],
+        trial=Trial(
+            container=trial.container or trial.template.spec.containers[0].name,
+            retain_pods=trial.retain_pods,
+            flush_timeout=trial.flush_timeout_seconds,
+        ),
+        logs=Logs(
+            files=tuple(logs.files), spool_bytes=size(logs.spool_bytes), max_bytes_per_trial=size(logs.max_bytes_per_trial)
+        ),
+        tensorboard=model.results.tensorboard,
+        ttl_seconds=model.ttl_seconds_after_finished,
+        body=identity | {"spec": written},
+    )
+
+
+def _core_spec(model: SpecModel, seed: int) -> Spec:
+    objective, ending, failure = model.objective, model.stop_experiment, model.failure
+    return Spec(
+        objective=Objective(objective.metric, Mode(objective.mode), Scope(objective.scope)),
+        space=space.Space(tuple(space.Parameter(each.name, domain(each)) for each in model.parameters)),
+        searcher=Random(),  # the only one that `notyet` lets through
+        scheduler=_scheduler(model.scheduler),
+        seed=seed,
+        num_samples=model.num_samples,
+        max_concurrent=model.max_concurrent_trials,
+        stop=dict(model.stop.metrics),
+        stop_experiment=StopExperiment(ending.goal, ending.max_failed_trials),
+        failure=Failure(failure.max_failures, failure.fail_fast, failure.max_disruptions),
+        suspend=model.suspend,
+    )
+
+
+def _scheduler(model: SchedulerModel) -> Scheduler:
+    asha: Model | None = model.asha
+    made: Scheduler = core_settings(asha, Asha) if asha else Fifo()
+    return made

@@ -1,0 +1,39 @@
+"""Checking an experiment for any command: the same checks as in the API server and the operator, all problems at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kubetune_operator import api, templates
+from kubetune_operator.errors import InvalidSpec
+
+
+def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
+    """Check a resource's body; `seed` is for one that names none, `here` adds what only this machine asks for.
+
+    Raises InvalidSpec.
+    """
+    try:
+        experiment = api.parse(body, seed=seed)
+    except InvalidSpec as refusal:
+        raise InvalidSpec((*refusal.problems, *_of_template(body, here=here))) from refusal
+    names = [parameter.name for parameter in experiment.spec.space.parameters]
+    problems = templates.problems(
+        experiment.template, experiment.trial.container, names, needs_command=here, local_env=os.environ if here else None
+    )
+    if problems:
+        raise InvalidSpec(tuple(problems))
+    return experiment
+
+
+def _of_template(body: Any, *, here: bool) -> list[Any]:
+    """Find what is wrong with the template of a body that is refused anyway, so that a user mends all at one go."""
+    try:
+        spec = body["spec"]
+        names = [one["name"] for one in spec.get("parameters", [])]
+        template, container = spec["trial"]["template"], spec["trial"].get("container")
+        return templates.problems(template, container, names, needs_command=here, local_env=os.environ if here else None)
+    except (KeyError, TypeError, AttributeError):
+        return []  # what is missing has been said

@@ -1,0 +1,227 @@
+"""`kubetune run`: wires one experiment to this machine's processes, and says what happens.
+
+The same core, journal, intake and files as in a cluster; here is only the wiring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import random
+import shlex
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kubetune_operator import api, console, status
+from kubetune_operator.api import reading
+from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.local import Local
+from kubetune_operator.commands import checked
+from kubetune_operator.commands.machine import Machine
+from kubetune_operator.core.history import Key
+from kubetune_operator.core.plan import IGNORED_SIGTERM
+from kubetune_operator.core.records import Created, Outcome
+from kubetune_operator.errors import InvalidSpec, KubetuneError
+from kubetune_operator.experiment import Experiment, Past
+from kubetune_operator.files import ExperimentFolder, Files
+from kubetune_operator.intake import Intake
+from kubetune_operator.publish import Publisher
+from kubetune_operator.reconcile import Reconciler
+
+OK, FAILED, REFUSED, TROUBLE, INTERRUPTED = 0, 1, 2, 3, 130
+MUTABLE = ("numSamples", "maxConcurrentTrials", "stopExperiment", "failure", "suspend", "ttlSecondsAfterFinished")
+RUN = ".run"  # in the experiment's folder: what its processes need while they run
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One experiment, opened and locked: all that running it needs."""
+
+    wanted: api.Experiment
+    experiment: Experiment
+    folder: ExperimentFolder
+    here: Path  # the YAML's folder
+    past: Past | None
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command."""
+    out = Console(highlight=False, soft_wrap=True)
+    try:
+        return asyncio.run(_run(options, out))
+    except InvalidSpec as refusal:
+        print(f"{options.file}: refused", *(f"  {problem}" for problem in refusal.problems), sep="\n", file=sys.stderr)
+        return REFUSED
+    except (KubetuneError, OSError) as error:
+        print(f"kubetune: {error}", file=sys.stderr)
+        return FAILED
+
+
+async def _run(options: argparse.Namespace, out: Console) -> int:
+    path = Path(options.file)
+    root = Path(options.results or os.environ.get("KUBETUNE_RESULTS") or Path.home() / "kubetune_results").absolute()
+    document = reading.read(path)
+    wanted = checked.check(document.body, seed=random.SystemRandom().randrange(2**31), here=True)
+    job = await _resume(document.body, wanted, root, path) if options.resume else _create(wanted, root, path)
+    try:
+        return await _work(job, out, options)
+    finally:
+        await job.experiment.close()
+
+
+def _create(wanted: api.Experiment, root: Path, path: Path) -> Job:
+    if wanted.spec.suspend:
+        raise KubetuneError("spec.suspend is true, so nothing would start; set it to false")
+    uid = str(uuid.uuid4())
+    folder = ExperimentFolder.create(root, wanted.namespace, wanted.name, uid)
+    _lock(folder)
+    created = Created(wanted.name, wanted.namespace, uid, wanted.body, time.time())
+    experiment = Experiment.create(folder.path, created, wanted.spec, time.time)
+    return Job(wanted, experiment, folder, path.absolute().parent, None)
+
+
+async def _resume(body: Mapping[str, Any], wanted: api.Experiment, root: Path, path: Path) -> Job:
+    folder = ExperimentFolder.newest(root, wanted.namespace, wanted.name)
+    if folder is None:
+        raise KubetuneError(
+            f"there is no run of {wanted.name} under {root / wanted.namespace} to go on with; leave out --resume to start one"
+        )
+    _lock(folder)
+    experiment, past = Experiment.resume(folder.path, _spec_of, time.time)
+    before = past.body["spec"]
+    now = checked.check(body, seed=before["search"]["seed"], here=True)
+    after = now.body["spec"]
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    for name in changed:
+        if name not in MUTABLE:
+            await experiment.close()
+            raise KubetuneError(
+                f"spec.{name} is not what this run was started with, and it cannot be changed; put it back, or start a new run "
+                "without --resume"
+            )
+    if changed:
+        await experiment.edit(now.body, now.spec)
+    return Job(now, experiment, folder, path.absolute().parent, past)
+
+
+def _spec_of(body: Mapping[str, Any]) -> Any:
+    return api.parse(body).spec
+
+
+def _lock(folder: ExperimentFolder) -> None:
+    """Keep two of us off one folder; the kernel lets go when this process ends, however it ends."""
+    descriptor = os.open(folder.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 20).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise KubetuneError(f"{folder.path}: this run is going on already, in process {holder or 'unknown'}") from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+
+
+async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
+    history = job.experiment.history
+    machine = Machine(job.wanted, job.folder, job.here, os.environ)
+    cluster = Local(job.folder.path / RUN, machine.launch, gpus=machine.gpus, each=machine.gpus_each)
+    cluster.allow(machine.room())
+    progress = console.Progress(history, job.wanted.name, out, quiet=options.quiet)
+    publisher = Publisher(history, job.wanted.name, Files(job.folder, events=job.wanted.tensorboard), progress)
+    if job.past is not None:
+        publisher.level(job.past)
+    _say_what_is_left_out(machine, progress)
+
+    def identity(token: str) -> tuple[Experiment, Key, str] | None:
+        found = cluster.attempt(token)
+        return None if found is None else (job.experiment, *found)
+
+    intake = Intake(identity)
+    reconciler = Reconciler(job.experiment, cluster, publisher)
+    signals = _Signals(reconciler, job.experiment, cluster, progress)
+    cluster.serve_at(await intake.open())
+    try:
+        with progress, signals:
+            await reconciler.run()
+        publisher.finish()
+    finally:
+        await intake.close()
+    return _summary(job, machine, out, options)
+
+
+class _Signals:
+    """Ctrl-C: the first ends what runs and keeps what is known; the second kills at once."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, reconciler: Reconciler, experiment: Experiment, cluster: Local, progress: console.Progress) -> None:
+        self._reconciler = reconciler
+        self._experiment = experiment
+        self._cluster = cluster
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self.NUMBERS:
+            loop.add_signal_handler(number, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self.NUMBERS:
+            loop.remove_signal_handler(number)
+
+    def _interrupt(self) -> None:
+        if self._reconciler.suspend:
+            self._progress.note("killing what still runs")
+            self._cluster.kill()
+        else:
+            self._progress.note("stopping: running trials are told to end (once more to kill them)")
+            self._reconciler.suspend = True
+        self._experiment.woke.set()
+
+
+def _say_what_is_left_out(machine: Machine, progress: console.Progress) -> None:
+    left_out = machine.ignored()
+    if left_out:
+        progress.note(f"not used on this machine: {', '.join(left_out)}; commands run in {machine.here}, with {sys.executable}")
+
+
+def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespace) -> int:
+    history, name = job.experiment.history, job.wanted.name
+
+    def say(text: str) -> None:
+        out.print(text, markup=False)
+
+    console.summary(history, name, say)
+    best = status.best(history)
+    if best is not None:
+        again = machine.program(Wanted(best.number, 0, best.params))
+        say(f"run it again  cd {shlex.quote(str(job.here))} && {shlex.join(again.argv)}")
+        say(f"its files     {job.folder.trial(status.trial_name(name, best.number))}")
+    say(f"all files     {job.folder.path}")
+    if history.finished is None:
+        say(f"interrupted; go on with: kubetune run {shlex.quote(options.file)} --resume{_where(options)}")
+        return INTERRUPTED
+    if not status.succeeded(history):
+        return FAILED
+    trouble = [trial for trial in history.trials if trial.outcome is Outcome.FAILED or trial.message == IGNORED_SIGTERM]
+    for trial in trouble[:10]:
+        where = job.folder.trial(status.trial_name(name, trial.number)) / "error.txt"
+        say(f"trouble       {status.trial_name(name, trial.number)}: {console.why(trial)}  ({where})")
+    if len(trouble) > 10:
+        say(f"trouble       and {len(trouble) - 10} more; see trials.csv")
+    return TROUBLE if trouble else OK
+
+
+def _where(options: argparse.Namespace) -> str:
+    return f" --results {shlex.quote(options.results)}" if options.results else ""

@@ -1,0 +1,31 @@
+"""`kubetune show`: the table of trials and the summary of an experiment, read from its folder; changes nothing there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from kubetune_operator import api, console
+from kubetune_operator.errors import KubetuneError
+from kubetune_operator.experiment import load
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command."""
+    folder = Path(options.folder)
+    out = Console(highlight=False, soft_wrap=True)
+    try:
+        if not any(folder.glob("journal.*.jsonl")):
+            raise KubetuneError(f"{folder}: no experiment is in this folder (there is no journal); name one such as ~/kubetune_results/default/digits")
+        history = load(folder, lambda body: api.parse(body).spec).history
+    except (KubetuneError, OSError) as error:
+        print(f"kubetune: {error}", file=sys.stderr)
+        return 2
+    name = history.created.name if history.created else folder.name
+    out.print(console.table(history, name, history.trials))
+    out.print()
+    console.summary(history, name, lambda text: out.print(text, markup=False))
+    return 0

@@ -1,0 +1,322 @@
+"""The fold: what the recorded events add up to. State of an experiment is this and nothing else.
+
+`History.apply` is the only thing that changes a History, once for each record, in the order of the journal.
+A report is judged as it is folded, by the state that the records before it have made: so a replay judges as the first
+run did. What was recorded as decided is handed in on a replay and counts as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from kubetune_operator.core.records import (
+    Bound,
+    Close,
+    Closed,
+    Condemned,
+    Created,
+    Decided,
+    Drained,
+    Edited,
+    End,
+    Ended,
+    Ending,
+    Finished,
+    Intent,
+    Outcome,
+    Record,
+    Refused,
+    Reopened,
+    Reported,
+    Started,
+    Suggested,
+)
+from kubetune_operator.core.reports import flatten
+from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.trials import (
+    CONTINUE,
+    TIME_TOTAL,
+    TRAINING_ITERATION,
+    Decision,
+    Flat,
+    Params,
+    Verdict,
+)
+
+Key = tuple[int, int]  # trial, attempt
+_OF_AN_OPEN_ATTEMPT = (Bound, Reported, Refused, Condemned, Drained, Closed)
+DONE = "done"  # Ray's word: a program that reports it as true is through
+
+
+class Phase(Enum):
+    """Where a trial is in its life."""
+
+    WAITING = "Waiting"  # for an attempt to start
+    RUNNING = "Running"  # an attempt is open
+    ENDED = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One open attempt."""
+
+    trial: int
+    number: int
+    started: float
+    uid: str = ""  # of its pod; "" until there is one
+    bound: float = 0.0  # when it got its pod; its clock starts here
+    next: int = 0  # the number of the line wanted next
+    accepted: int = 0
+    refused: int = 0
+    intent: Intent | None = None  # why we end it, if we do
+    reason: str = ""
+    message: str = ""
+    complete: bool = False
+    end: End | None = None
+    last_time: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        """Give what identifies it."""
+        return self.trial, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial, from suggestion to end."""
+
+    number: int
+    params: Params
+    phase: Phase = Phase.WAITING
+    attempts: int = 0
+    failures: int = 0
+    disruptions: int = 0
+    close: Close | None = None  # how its latest attempt closed …
+    intent: Intent | None = None  # … and what we had intended with it
+    closed: float = 0.0  # when; the next attempt may have to wait from here
+    reports: int = 0
+    refused: int = 0  # lines that were not reports
+    step: float = 0  # training_iteration of the report its value is from
+    value: Any = None  # what it is worth, as the user reported it; None: nothing yet
+    loss: float | None = None
+    metrics: Flat | None = None  # of that report
+    complete: bool = False
+    outcome: Outcome | None = None
+    reason: str = ""
+    message: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the fold made of one accepted report: all that its row in the files says."""
+
+    report: Reported
+    filled: Mapping[str, float]  # what the report itself did not say: training_iteration and times
+    verdict: Verdict
+    after_stop: bool
+
+
+class History:
+    """What is known of one experiment. Everybody may read it; only `apply` changes it."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.scheduler = spec.scheduler.begin(spec.seed)
+        self.searcher = spec.searcher.begin(spec.space, spec.seed)
+        self.created: Created | None = None
+        self.trials: list[Trial] = []
+        self.open: dict[Key, Attempt] = {}
+        self.waiting: dict[int, None] = {}  # trials to start, in the order in which they came to wait
+        self.digests: dict[Key, list[str]] = {}  # of each line of an open attempt
+        self.undecided: dict[tuple[int, int, int], Decided] = {}  # judged, but not yet recorded as decided
+        self.failed = 0
+        self.ended = 0
+        self.goal: int | None = None  # the trial that reached it
+        self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
+        self.without_metric: dict[Key, Flat] = {}  # attempts whose first report lacked the objective
+        self.with_metric = False
+        self.ending: Ending | None = None
+        self.finished: Finished | None = None
+
+    def apply(self, record: Record, recorded: Verdict | None = None) -> Judged | None:
+        """Fold one record in; for a report, return what became of it.
+
+        `recorded` is what the journal says was decided on this report, where it says so.
+        """
+        key = (getattr(record, "trial", -1), getattr(record, "attempt", -1))
+        if isinstance(record, _OF_AN_OPEN_ATTEMPT) and key not in self.open:
+            return None  # it was closed while this was on its way to the journal: it counts for nothing
+        match record:
+            case Reported():
+                return self._reported(record, recorded)
+            case Refused():
+                self._line(record.trial, record.attempt, record.digest, refused=1)
+                trial = self.trials[record.trial]
+                self.trials[record.trial] = replace(trial, refused=trial.refused + 1)
+            case Decided():
+                self.undecided.pop((record.trial, record.attempt, record.number), None)
+            case Suggested():
+                self._suggested(record)
+            case Started() | Bound() | Condemned() | Drained():
+                self._moved(record)
+            case Closed():
+                self._closed(record)
+            case Ended():
+                self._ended(record)
+            case Created() | Edited() | Ending() | Finished() | Reopened():
+                self._whole(record)
+        return None
+
+
+    def _line(self, trial: int, attempt: int, digest: str, *, accepted: int = 0, refused: int = 0) -> Attempt:
+        key = (trial, attempt)
+        self.digests[key].append(digest)
+        before = self.open[key]
+        after = replace(before, next=before.next + 1, accepted=before.accepted + accepted, refused=before.refused + refused)
+        self.open[key] = after
+        return after
+
+    def _reported(self, record: Reported, recorded: Verdict | None) -> Judged:
+        attempt = self._line(record.trial, record.attempt, record.digest, accepted=1)
+        flat = flatten(record.metrics)
+        self.names.setdefault(record.trial, set()).update(flat)
+        filled = _filled(record, attempt, flat)
+        self.open[attempt.key] = replace(attempt, last_time=record.time)
+        if attempt.intent is not None:
+            return Judged(record, filled, CONTINUE, after_stop=True)
+        flat = {**flat, **filled}
+        loss = self.spec.objective.loss(flat.get(self.spec.objective.metric))
+        verdict = recorded or self._judge(record.trial, flat, loss)
+        self.scheduler.observe(record.trial, flat, loss)
+        self._value(record.trial, flat, loss)
+        self._first_metric(attempt, flat, loss)
+        if verdict.decision is Decision.STOP:
+            self.open[attempt.key] = replace(
+                self.open[attempt.key], intent=Intent.STOP, reason=verdict.reason, complete=verdict.complete
+            )
+        line = (record.trial, record.attempt, record.number)
+        self.undecided[line] = Decided(*line, verdict.decision, verdict.reason, verdict.facts, verdict.complete)
+        return Judged(record, filled, verdict, after_stop=False)
+
+    def _judge(self, trial: int, flat: Flat, loss: float | None) -> Verdict:
+        """Ask the criteria of `stop` first, as Ray does; the scheduler decides only where they are silent."""
+        if flat.get(DONE) is True:
+            return Verdict(Decision.STOP, "Done", {}, complete=True)
+        if self._reaches_goal(loss):
+            return Verdict(Decision.STOP, "GoalReached", {"goal": self.spec.stop_experiment.goal}, complete=True)
+        for metric, threshold in self.spec.stop.items():
+            value = flat.get(metric)
+            if isinstance(value, (int, float)) and value >= threshold:
+                facts = {"metric": metric, "value": value, "threshold": threshold}
+                return Verdict(Decision.STOP, "StopMetrics", facts, complete=True)
+        return self.scheduler.judge(trial, flat, loss)
+
+    def _value(self, number: int, flat: Flat, loss: float | None) -> None:
+        trial = self.trials[number]
+        self.trials[number] = trial = replace(trial, reports=trial.reports + 1)
+        if loss is None:
+            return
+        best = self.spec.objective.scope.value == "Best"
+        if best and trial.loss is not None and trial.loss <= loss:
+            return
+        step = flat.get(TRAINING_ITERATION, 0)
+        value = flat[self.spec.objective.metric]
+        self.trials[number] = replace(trial, value=value, loss=loss, step=step, metrics=flat)
+        if self.goal is None and self._reaches_goal(loss):
+            self.goal = number
+
+    def _reaches_goal(self, loss: float | None) -> bool:
+        wanted = self.spec.objective.loss(self.spec.stop_experiment.goal)
+        return wanted is not None and loss is not None and math.isfinite(loss) and loss <= wanted
+
+    def _first_metric(self, attempt: Attempt, flat: Flat, loss: float | None) -> None:
+        if loss is not None:
+            self.with_metric = True
+        elif attempt.accepted == 1:
+            self.without_metric[attempt.key] = flat
+
+    def _suggested(self, record: Suggested) -> None:
+        self.trials.append(Trial(record.trial, record.params))
+        self.waiting[record.trial] = None
+        self.searcher.suggested(record.trial, record.params)
+
+    def _moved(self, record: Started | Bound | Condemned | Drained) -> None:
+        key = (record.trial, record.attempt)
+        match record:
+            case Started():
+                trial = self.trials[record.trial]
+                started = trial.started or record.time
+                self.trials[record.trial] = replace(trial, phase=Phase.RUNNING, attempts=record.attempt + 1, started=started)
+                self.waiting.pop(record.trial, None)
+                self.open[key] = Attempt(record.trial, record.attempt, record.time)
+                self.digests[key] = []
+            case Bound():
+                if self.open[key].uid:
+                    return  # bound for ever
+                self.open[key] = replace(self.open[key], uid=record.uid, bound=record.time, last_time=record.time)
+            case Condemned():
+                self.open[key] = replace(
+                    self.open[key], intent=record.intent, reason=record.reason, message=record.message
+                )
+            case Drained():
+                self.open[key] = replace(self.open[key], end=record.end)
+
+    def _closed(self, record: Closed) -> None:
+        key = (record.trial, record.attempt)
+        attempt = self.open.pop(key)
+        del self.digests[key]
+        trial = self.trials[record.trial]
+        self.trials[record.trial] = replace(
+            trial,
+            phase=Phase.WAITING,
+            failures=trial.failures + (record.close is Close.FAILED),
+            disruptions=trial.disruptions + (record.close is Close.DISRUPTED),
+            close=record.close,
+            intent=attempt.intent,
+            closed=record.time,
+            complete=attempt.complete or record.close is Close.SUCCEEDED,
+            reason=record.reason,
+            message=record.message,
+        )
+        self.waiting[record.trial] = None
+
+    def _ended(self, record: Ended) -> None:
+        trial = self.trials[record.trial]
+        self.waiting.pop(record.trial, None)
+        self.trials[record.trial] = replace(
+            trial, phase=Phase.ENDED, outcome=record.outcome, reason=record.reason, message=record.message, ended=record.time
+        )
+        self.ended += 1
+        self.failed += record.outcome is Outcome.FAILED
+        self.names.pop(record.trial, None)
+        self.scheduler.ended(record.trial)
+        self.searcher.told(record.trial, trial.loss, complete=trial.complete)
+
+    def _whole(self, record: Created | Edited | Ending | Finished | Reopened) -> None:
+        match record:
+            case Created():
+                self.created = record
+            case Ending():
+                self.ending = record
+            case Finished():
+                self.finished = record
+            case Reopened():
+                self.ending = self.finished = None
+            case Edited():  # the shell parses the body and hands in the new spec
+                pass
+
+
+def _filled(record: Reported, attempt: Attempt, flat: Flat) -> dict[str, float]:
+    """Fill in what the program did not say itself; what it said stands (Ray's counter goes on beside it)."""
+    filled: dict[str, float] = {
+        TRAINING_ITERATION: attempt.accepted,
+        TIME_TOTAL: max(0.0, record.time - attempt.bound),
+        "time_this_iter_s": max(0.0, record.time - attempt.last_time),
+    }
+    return {name: value for name, value in filled.items() if name not in flat}

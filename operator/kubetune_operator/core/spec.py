@@ -1,0 +1,76 @@
+"""What the user asked for, in core's own types. `api.parse` makes it; nothing here reads YAML or Kubernetes objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kubetune_operator.core.space import Space
+from kubetune_operator.core.trials import Objective, Params, Scheduler
+
+
+class SearcherState(Protocol):
+    """What one searcher knows of one experiment. Built by folding the journal, never saved."""
+
+    def suggest(self, trial: int) -> Params | None:
+        """Give the parameters of trial number `trial`, in the space's order; None when there are none to give now.
+
+        Changes nothing: asked twice with nothing told in between, it answers the same.
+        """
+        ...
+
+    def suggested(self, trial: int, params: Params) -> None:
+        """Take note that this trial exists with these parameters."""
+        ...
+
+    def told(self, trial: int, loss: float | None, *, complete: bool) -> None:
+        """Take note of how a trial ended: its loss (None: no value), and whether it had its whole budget."""
+        ...
+
+
+class Searcher(Protocol):
+    """The settings of one searcher; `begin` gives the state that knows nothing yet."""
+
+    def begin(self, space: Space, seed: int) -> SearcherState:
+        """Start with nothing known. All randomness derives from `seed` and the trial's number."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How often a trial is tried again, and when one failure ends everything."""
+
+    max_failures: int = 0
+    fail_fast: bool = False
+    max_disruptions: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StopExperiment:
+    """What ends the whole experiment; None is never."""
+
+    goal: float | None = None
+    max_failed_trials: int | None = None  # None: the larger of 5 and 10 % of the trials started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One experiment, whole and valid."""
+
+    objective: Objective
+    space: Space
+    searcher: Searcher
+    scheduler: Scheduler
+    seed: int
+    num_samples: int = 1
+    max_concurrent: int = 4
+    stop: Mapping[str, float] = field(default_factory=dict)  # "a/b" name -> threshold, Ray's >=
+    stop_experiment: StopExperiment = StopExperiment()
+    failure: Failure = Failure()
+    suspend: bool = False
+
+    @property
+    def total(self) -> int:
+        """Count the trials there are to be: the whole grid, `num_samples` times."""
+        return self.num_samples * self.space.grid_size

@@ -1,0 +1,120 @@
+"""The words of an experiment: objective, report, decision, attempt, trial. Frozen values, no behaviour beyond their own.
+
+What happens to them is in `history` (the fold) and `plan`; how a report line is read is in `reports`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+Metrics = Mapping[str, Any]  # nested as reported
+Flat = Mapping[str, Any]  # nested keys joined with "/"
+Params = Mapping[str, Any]  # by (dotted) name, in the order of the YAML
+
+TRAINING_ITERATION = "training_iteration"
+TIME_TOTAL = "time_total_s"
+
+
+class Mode(Enum):
+    """Which way the objective is better."""
+
+    MAXIMIZE = "Maximize"
+    MINIMIZE = "Minimize"
+
+
+class Scope(Enum):
+    """What a trial is worth: its last value or its best."""
+
+    LAST = "Last"
+    BEST = "Best"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Which reported value is looked at, and which way it is better."""
+
+    metric: str
+    mode: Mode
+    scope: Scope = Scope.LAST
+
+    def loss(self, value: Any) -> float | None:
+        """Turn a reported value into what every algorithm compares: less is better, not finite is worst (+inf).
+
+        None when the value is missing or not a number (a bool is not one).
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond the doubles
+            return math.inf
+        if not math.isfinite(number):
+            return math.inf
+        return number if self.mode is Mode.MINIMIZE else -number
+
+
+class Decision(Enum):
+    """What a report leads to."""
+
+    CONTINUE = "Continue"
+    STOP = "Stop"
+    PAUSE = "Pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision with its reason and the facts behind it (rung, cutoff, score …), as `explain` will show them.
+
+    `complete` is true where the trial has had its whole budget (a scheduler's maxT), so that being stopped is no blemish.
+    """
+
+    decision: Decision
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = False
+
+
+CONTINUE = Verdict(Decision.CONTINUE)
+
+
+class SchedulerState(Protocol):
+    """What one scheduler remembers of one experiment. Built by folding the journal, never saved.
+
+    `trial` is the trial's number; `flat` has every reported value by its "a/b" name; `loss` is the objective's (less is
+    better, never NaN, +inf for what is not finite, None where the metric is missing).
+    """
+
+    def judge(self, trial: int, flat: Flat, loss: float | None) -> Verdict:
+        """Say what this report leads to. Changes nothing: asked twice, it answers the same."""
+        ...
+
+    def observe(self, trial: int, flat: Flat, loss: float | None) -> None:
+        """Remember this report (called once for each, after `judge`, whatever was decided, by whomever)."""
+        ...
+
+    def ended(self, trial: int) -> None:
+        """Take note that this trial will report no more."""
+        ...
+
+
+class Scheduler(Protocol):
+    """The settings of one scheduler; `begin` gives the empty state for an experiment."""
+
+    def begin(self, seed: int) -> SchedulerState:
+        """Start with nothing known. All randomness derives from `seed` and the trial's number."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One accepted line."""
+
+    trial: int
+    attempt: int
+    number: int  # of the line, from 0
+    time: float  # unix seconds, when the intake took it
+    metrics: Metrics

@@ -1,0 +1,282 @@
+"""One experiment: its journal and the fold over it. Everything that is to be remembered passes through `record`.
+
+Called by the intake (reports) and by reconcile (turns); knows neither sockets nor pods. Facts are durable before they count:
+records are folded after their fsync, in the order of the file, and fsyncs are shared by all who wait at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from kubetune.wire import MAX_METRICS
+from kubetune_operator.core.history import History, Judged, Key
+from kubetune_operator.core.records import (
+    Bound,
+    Closed,
+    Condemned,
+    Created,
+    Decided,
+    Drained,
+    Edited,
+    End,
+    Intent,
+    Record,
+    Refused,
+    Reopened,
+    Reported,
+    decode,
+    encode,
+)
+from kubetune_operator.core.reports import flatten, parse
+from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.trials import Verdict
+from kubetune_operator.errors import AttemptClosed, JournalError, LineRefused
+from kubetune_operator.journal import Journal, read
+
+Line = str | Mapping[str, str]  # as it came over the wire
+Read = Callable[[Mapping[str, Any]], Spec]  # the resource's body -> what core understands
+DIGEST_BYTES = 8
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sidecar is told of its lines."""
+
+    next: int
+    stop: bool
+    reason: str
+    refused: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Past:
+    """A journal, folded: the state, the resource as it is now, and what the files say of it."""
+
+    history: History
+    body: Mapping[str, Any]
+    judged: list[Judged]
+    closed: list[Closed]
+
+
+class Experiment:
+    """The state of one experiment, and the only way to change it."""
+
+    def __init__(self, journal: Journal, history: History, now: Callable[[], float]) -> None:
+        self.history = history
+        self.woke = asyncio.Event()  # set when a turn would find something to do
+        self.news: list[Judged] = []  # reports folded since they were last taken
+        self.refused: list[Refused] = []  # likewise
+        self.broken: Exception | None = None  # why nothing can be recorded any more
+        self.now = now
+        self._journal = journal
+        self._queue: list[tuple[list[Record], asyncio.Future[None]]] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._locks: dict[Key, asyncio.Lock] = {}
+
+    @classmethod
+    def create(cls, folder: Path, created: Created, spec: Spec, now: Callable[[], float]) -> Self:
+        """Start a journal in an empty folder."""
+        journal, before = Journal.open(folder)
+        if before:
+            raise JournalError(f"{folder}: there is an experiment in this folder already")
+        journal.append([encode(created)])
+        history = History(spec)
+        history.apply(created)
+        return cls(journal, history, now)
+
+    @classmethod
+    def resume(cls, folder: Path, spec_of: Read, now: Callable[[], float]) -> tuple[Self, Past]:
+        """Open a journal and fold all of it; the past is for the files to be brought level with."""
+        journal, encoded = Journal.open(folder)
+        past = fold([decode(one) for one in encoded], spec_of)
+        return cls(journal, past.history, now), past
+
+    async def record(self, records: Iterable[Record]) -> None:
+        """Make the records durable and fold them, decisions on reports among them included.
+
+        Raises OSError for want of space (try again later), or what broke the journal for good.
+        """
+        if self.broken:
+            raise self.broken
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((list(records), done))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit())
+        await done
+
+    async def hello(self, key: Key, uid: str) -> int:
+        """Answer a sidecar's first word with the number of the line wanted; from now on the attempt is this pod's alone.
+
+        Raises AttemptClosed, also for another pod of an attempt that has one.
+        """
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            self._attempt(key)
+            if not self.history.open[key].uid:
+                await self.record([Bound(*key, uid, self.now())])
+            wanted = self._attempt(key)
+            if self.history.open[key].uid != uid:
+                raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} belongs to another pod")
+            self.woke.set()
+            return wanted
+
+    async def report(self, key: Key, first: int, lines: Sequence[Line]) -> Answer:
+        """Take the lines numbered from `first`: durable, decided, and only then answered.
+
+        Raises AttemptClosed. A gap, or a known number with another content, is answered with the number wanted.
+        """
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            wanted = self._attempt(key)
+            known = self.history.digests[key]
+            records: list[Record] = []
+            for number, line in enumerate(lines, first):
+                digest = _digest(line)
+                if number > wanted:
+                    break
+                if number < wanted and known[number] != digest:
+                    records.append(self._rewritten(key, number))
+                    break
+                if number == wanted:
+                    records.append(self._read(key, number, line, digest))
+                    wanted += 1
+            if records or self.history.undecided:
+                await self.record(records)
+            return self._answer(key, records)
+
+    async def drained(self, key: Key, wanted: int, end: End) -> tuple[int, bool]:
+        """Take the sidecar's last word; (the number wanted, whether that was all)."""
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if self._attempt(key) != wanted:
+                return self._attempt(key), False
+            if self.history.open[key].end is None:
+                await self.record([Drained(*key, wanted, end, self.now())])
+            self.woke.set()
+            return wanted, True
+
+    async def edit(self, body: Mapping[str, Any], spec: Spec) -> None:
+        """Take over the mutable fields of a changed resource."""
+        await self.record([Edited(body, self.now())])
+        self.history.spec = spec
+        finished = self.history.finished
+        if finished and finished.reason == "Completed" and spec.total > len(self.history.trials):
+            await self.record([Reopened(self.now())])
+
+    def take_news(self) -> tuple[list[Judged], list[Refused]]:
+        """Give the reports and refusals since the last call."""
+        news, refused = self.news, self.refused
+        self.news, self.refused = [], []
+        return news, refused
+
+    async def close(self) -> None:
+        """Wait for what is under way and close the file."""
+        if self._committing:
+            await self._committing
+        self._journal.close()
+
+    def _attempt(self, key: Key) -> int:
+        attempt = self.history.open.get(key)
+        if attempt is None:
+            self._locks.pop(key, None)
+            raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} is closed")
+        return attempt.next
+
+    def _read(self, key: Key, number: int, line: Line, digest: str) -> Record:
+        try:
+            if not isinstance(line, str):
+                raise LineRefused(line["refused"])
+            metrics = parse(line)
+            names = self.history.names.get(key[0], set())
+            if len(names.union(flatten(metrics))) > MAX_METRICS:
+                raise LineRefused(f"must not report more than {MAX_METRICS} different metrics in one trial")
+        except LineRefused as refusal:
+            return Refused(*key, number, digest, str(refusal), self.now())
+        return Reported(*key, number, digest, metrics, self.now())
+
+    def _rewritten(self, key: Key, number: int) -> Record:
+        message = (
+            f"line {number} of the report file has changed after it was taken; only ever append to $KUBETUNE_REPORTS"
+        )
+        return Condemned(*key, Intent.FAIL, "ReportsRewritten", message, self.now())
+
+    def _answer(self, key: Key, records: Sequence[Record]) -> Answer:
+        attempt = self.history.open.get(key)
+        if attempt is None:
+            raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} was closed meanwhile")
+        if attempt.intent is not None:
+            self.woke.set()
+        refused = tuple((record.number, record.reason) for record in records if isinstance(record, Refused))
+        return Answer(attempt.next, attempt.intent is not None, attempt.reason, refused)
+
+    async def _commit(self) -> None:
+        """Write and fold until nobody waits; what came in the meantime shares the next fsync."""
+        while self._queue:
+            batch, self._queue = self._queue, []
+            try:
+                await self._append([record for records, _ in batch for record in records])
+                if self.history.undecided:
+                    await self._append(list(self.history.undecided.values()))
+            except Exception as error:  # noqa: BLE001 -- whoever waits is told, whatever it was
+                self._fail(batch, error)
+                continue
+            for _, done in batch:
+                if not done.done():
+                    done.set_result(None)
+        self._committing = None
+
+    async def _append(self, records: list[Record]) -> None:
+        encoded = [encode(record) for record in records]
+        await asyncio.get_running_loop().run_in_executor(None, self._journal.append, encoded)
+        for record in records:
+            judged = self.history.apply(record)
+            if judged is not None:
+                self.news.append(judged)
+            elif isinstance(record, Refused):
+                self.refused.append(record)
+
+    def _fail(self, batch: list[tuple[list[Record], asyncio.Future[None]]], error: Exception) -> None:
+        if not (isinstance(error, OSError) and error.errno in NO_SPACE):
+            self.broken = error  # what the disk holds is not known any more, or the journal is somebody else's
+        for _, done in batch:
+            if not done.done():
+                done.set_exception(error)
+        self.woke.set()
+
+
+def fold(records: Sequence[Record], spec_of: Read) -> Past:
+    """Fold a whole journal. What was decided counts as recorded; what was not is judged now (and left in `undecided`)."""
+    if not records or not isinstance(records[0], Created):
+        raise JournalError("the journal does not begin with the experiment; it was interrupted while it was created")
+    decided = {
+        (one.trial, one.attempt, one.number): Verdict(one.decision, one.reason, one.facts, one.complete)
+        for one in records
+        if isinstance(one, Decided)
+    }
+    past = Past(History(spec_of(records[0].body)), records[0].body, [], [])
+    for record in records:
+        if isinstance(record, Edited):
+            past.body = record.body
+            past.history.spec = spec_of(record.body)
+        recorded = decided.get((record.trial, record.attempt, record.number)) if isinstance(record, Reported) else None
+        judged = past.history.apply(record, recorded)
+        if judged is not None:
+            past.judged.append(judged)
+        elif isinstance(record, Closed):
+            past.closed.append(record)
+    return past
+
+
+def load(folder: Path, spec_of: Read) -> Past:
+    """Read an experiment without opening it for writing, as `kubetune show` does."""
+    return fold([decode(one) for one in read(folder)], spec_of)
+
+
+def _digest(line: Line) -> str:
+    if isinstance(line, str):
+        return hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+    return line["digest"]

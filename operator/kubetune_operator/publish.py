@@ -1,0 +1,100 @@
+"""Showing what was recorded: the volume's files and the terminal. Everything here can be made again from the journal.
+
+Called at the end of each turn. What it is given is durable already; if this process dies here, `level` brings the files up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from kubetune_operator import rows, status
+from kubetune_operator.console import Progress
+from kubetune_operator.core.history import History, Judged, Phase, Trial
+from kubetune_operator.core.plan import IGNORED_SIGTERM
+from kubetune_operator.core.records import Close, Closed, Ended, Finished, Record, Refused, Suggested
+from kubetune_operator.core.space import nested
+from kubetune_operator.experiment import Past
+from kubetune_operator.files import Files
+
+EVERY = 1.0  # seconds between two writings of the tables, which are written whole
+
+
+class Publisher:
+    """Keeps the files and the terminal of one experiment up to date."""
+
+    def __init__(self, history: History, name: str, files: Files, progress: Progress) -> None:
+        self._history = history
+        self._name = name
+        self._files = files
+        self._progress = progress
+        self._tables_at = 0.0
+
+    def publish(self, records: Sequence[Record], judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
+        """Show what was recorded since the last call."""
+        for record in records:
+            if isinstance(record, Suggested):
+                self._files.begin(self._trial(record.trial), nested(record.params))
+        by_trial: dict[int, list[Judged]] = defaultdict(list)
+        for one in judged:
+            by_trial[one.report.trial].append(one)
+        for trial, its in by_trial.items():
+            self._files.append(self._trial(trial), [self._row(one) for one in its])
+        for record in records:
+            if isinstance(record, Closed) and (failure := self._failure(record, self._history.trials[record.trial].failures)):
+                self._files.fail(self._trial(record.trial), failure)
+            if isinstance(record, Ended):
+                self._files.finish(self._trial(record.trial), record.reason)
+        for line in refused:
+            self._progress.note(f"{self._trial(line.trial)}: line {line.number + 1} of its reports was refused: {line.reason}")
+        self._progress.update(records)
+        self._tables(final=any(isinstance(record, Finished) for record in records))
+
+    def level(self, past: Past) -> None:
+        """Bring all files up to what the journal says, whatever a crash has left of them."""
+        by_trial: dict[int, list[rows.Row]] = defaultdict(list)
+        for one in past.judged:
+            by_trial[one.report.trial].append(self._row(one))
+        failures: dict[int, list[rows.Failure]] = defaultdict(list)
+        count: dict[int, int] = defaultdict(int)
+        for closed in past.closed:
+            count[closed.trial] += closed.close is Close.FAILED
+            if failure := self._failure(closed, count[closed.trial]):
+                failures[closed.trial].append(failure)
+        for trial in past.history.trials:
+            reason = trial.reason if trial.phase is Phase.ENDED else None
+            its = by_trial[trial.number]
+            self._files.level(self._trial(trial.number), nested(trial.params), its, reason, failures[trial.number])
+        self._tables(final=True)
+
+    def finish(self) -> None:
+        """Write the tables a last time."""
+        self._tables(final=True)
+
+    def _tables(self, *, final: bool) -> None:
+        now = time.monotonic()
+        if not final and now < self._tables_at:
+            return
+        began = now
+        self._files.trials_csv([status.row(self._history, self._name, trial) for trial in self._history.trials])
+        created = self._history.created
+        body = dict(created.body) if created else {}
+        self._files.experiment_json({**body, "status": status.render(self._history, self._name)})
+        now = time.monotonic()
+        self._tables_at = now + max(EVERY, 20 * (now - began))  # at most a twentieth of the time, however many trials
+
+    def _row(self, one: Judged) -> rows.Row:
+        report = one.report
+        trial: Trial = self._history.trials[report.trial]
+        stamp = rows.Stamp(report.time, report.attempt, report.number, one.after_stop)
+        return rows.row(self._trial(report.trial), nested(trial.params), report.metrics, one.filled, stamp)
+
+    def _failure(self, closed: Closed, number: int) -> rows.Failure | None:
+        if closed.close is not Close.FAILED and closed.message != IGNORED_SIGTERM:
+            return None
+        text = f"{closed.reason}: {closed.message} (attempt {closed.attempt})"
+        return rows.Failure(max(1, number), closed.time, f"{text}\n{closed.tail}".rstrip())
+
+    def _trial(self, number: int) -> str:
+        return status.trial_name(self._name, number)

@@ -1,0 +1,102 @@
+"""The loop of one experiment: observe, plan, record, act, publish.
+
+`turn` is the whole of it; `run` turns whenever something has changed, until the experiment is finished. Which cluster it is,
+and who looks at what is published, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from kubetune_operator.cluster import Cluster, Wanted
+from kubetune_operator.core import plan as planning
+from kubetune_operator.core.history import Judged
+from kubetune_operator.core.plan import Create, Delete, Room
+from kubetune_operator.core.records import Closed, Record, Refused
+from kubetune_operator.experiment import Experiment
+
+logger = logging.getLogger(__name__)
+RELIST = 5.0  # seconds after which a turn is made though nothing was heard: what was missed is seen then
+PAUSE = 0.02  # seconds at least between two turns: reports come in bursts, and one turn serves them all
+NO_SPACE_PAUSE = 2.0
+
+
+class Audience(Protocol):
+    """Whoever is to see what happened: files, terminal, status."""
+
+    def publish(self, records: Sequence[Record], judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
+        """Show what was recorded since the last call. What it says is durable already."""
+        ...
+
+
+class Reconciler:
+    """Runs one experiment on one cluster."""
+
+    def __init__(self, experiment: Experiment, cluster: Cluster, audience: Audience) -> None:
+        self.suspend = False  # set to end what runs and start nothing
+        self._experiment = experiment
+        self._cluster = cluster
+        self._audience = audience
+
+    async def run(self) -> None:
+        """Turn until the experiment is finished, or suspended with nothing left running."""
+        while True:
+            self._experiment.woke.clear()
+            self._cluster.woke.clear()
+            try:
+                wake = await self.turn()
+            except OSError as error:
+                if self._experiment.broken:
+                    raise
+                logger.warning("nothing can be recorded now (%s); trying again in %.0f s", error, NO_SPACE_PAUSE)
+                await asyncio.sleep(NO_SPACE_PAUSE)
+                continue
+            history = self._experiment.history
+            if history.finished or (self.suspend and not history.open):
+                return
+            await self._wait(wake)
+
+    async def turn(self) -> float | None:
+        """Make one turn, and as many more as what it recorded leads to; say when time alone asks for the next."""
+        while True:
+            if self._experiment.broken:
+                raise self._experiment.broken
+            history = self._experiment.history
+            room = Room(self._cluster.capacity(), self.suspend or history.spec.suspend)
+            pods = await self._cluster.observe()
+            plan = planning.plan(history, pods, room, self._experiment.now())
+            if plan.records:
+                await self._experiment.record(plan.records)
+            for act in plan.acts:
+                await self._act(act)
+            for record in plan.records:
+                if isinstance(record, Closed):
+                    await self._cluster.forget((record.trial, record.attempt))
+            self._audience.publish(plan.records, *self._experiment.take_news())
+            if not plan.records:
+                return plan.wake
+
+    async def _act(self, act: planning.Act) -> None:
+        match act:
+            case Create(trial, attempt):
+                params = self._experiment.history.trials[trial].params
+                await self._cluster.create(Wanted(trial, attempt, params))
+            case Delete(trial, attempt):
+                await self._cluster.delete((trial, attempt))
+
+    async def _wait(self, wake: float | None) -> None:
+        """Sleep until a report, a pod or the clock asks for a turn."""
+        await asyncio.sleep(PAUSE)
+        timeout = RELIST if wake is None else min(RELIST, max(0.0, wake - self._experiment.now()))
+        bells = [asyncio.ensure_future(event.wait()) for event in (self._experiment.woke, self._cluster.woke)]
+        try:
+            await asyncio.wait(bells, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for bell in bells:
+                bell.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await bell

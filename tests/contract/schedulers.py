@@ -1,0 +1,165 @@
+"""What every scheduler keeps; the test of a scheduler inherits `SchedulerContract` and says which one it is.
+
+Losses are made by `Objective.loss`, as they are in an experiment, so a NaN arrives as the worst of all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kubetune_operator.core.trials import Decision, Flat, Mode, Objective, Scheduler, SchedulerState, Verdict
+
+MISSING = object()
+NO_TIMES = [MISSING, None, "7", "", True, math.nan, math.inf, -math.inf, [1], {}]
+NO_VALUES = [MISSING, None, "0.5", True, [0.5], {}]
+TIMES = [0, -1, 1, 1.0, 2, 3, 4, 5.5, 16, 20, 64, 99.99, 100, 101, 10**400, -(10**400), 5e-324, 1e308]
+VALUES = [0.0, -0.0, 0.25, 0.5, 1, 2, -3.5, math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e308, 5e-324]
+OBJECTIVE = Objective("score", Mode.MAXIMIZE)
+
+# A suite that is inherited runs each of its tests on several classes, which is what this check warns of.
+inherited = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+
+
+@dataclass(frozen=True)
+class Step:
+    """A report, or (with `ends`) the end of a trial."""
+
+    trial: int
+    time: Any = MISSING
+    value: Any = MISSING
+    ends: bool = False
+
+    def flat(self, time_attr: str) -> Flat:
+        """Give the report as a scheduler sees it."""
+        named = {time_attr: self.time, OBJECTIVE.metric: self.value}
+        return {name: value for name, value in named.items() if value is not MISSING}
+
+    @property
+    def loss(self) -> float | None:
+        """Give the objective's loss."""
+        return OBJECTIVE.loss(None if self.value is MISSING else self.value)
+
+
+def steps() -> st.SearchStrategy[list[Step]]:
+    """Draw what may happen, in any order: times that go back, repeated and missing ones, reports of ended trials."""
+    trials = st.integers(0, 5)
+    times = st.sampled_from(TIMES) | st.sampled_from(NO_TIMES) | st.integers(0, 110)
+    values = st.sampled_from(VALUES) | st.sampled_from(NO_VALUES) | st.integers(0, 9)
+    report = st.builds(Step, trials, times, values)
+    return st.lists(st.one_of(report, report, report, st.builds(Step, trials, ends=st.booleans())), max_size=40)
+
+
+class SchedulerContract:
+    """The rules of the SchedulerState protocol, as tests."""
+
+    time_attr = "training_iteration"
+
+    def scheduler(self) -> Scheduler:
+        """Give the scheduler under test."""
+        raise NotImplementedError
+
+    def judge(self, state: SchedulerState, step: Step) -> Verdict:
+        """Ask about a report."""
+        return state.judge(step.trial, step.flat(self.time_attr), step.loss)
+
+    def take(self, state: SchedulerState, step: Step) -> None:
+        """Let a step happen, without asking."""
+        if step.ends:
+            state.ended(step.trial)
+        else:
+            state.observe(step.trial, step.flat(self.time_attr), step.loss)
+
+    def probe(self, state: SchedulerState) -> list[Verdict]:
+        """Ask about many reports: two states that answer all of them alike are alike."""
+        trials, times, values = (0, 3, 6, 7, 8), (1, 3, 5, 30, 70, 100), (-1.0, 0.25, 1.5, 4.5, math.nan)
+        return [self.judge(state, Step(trial, time, value)) for trial in trials for time in times for value in values]
+
+    @given(steps(), st.integers())
+    @inherited
+    def test_judging_leaves_no_trace(self, events: list[Step], seed: int) -> None:
+        """A question asked twice has one answer, and a state that was asked is like one that never was."""
+        asked, silent = self.scheduler().begin(seed), self.scheduler().begin(seed)
+        for step in events:
+            if not step.ends:
+                assert self.judge(asked, step) == self.judge(asked, step)
+            self.take(asked, step)
+            self.take(silent, step)
+        assert self.probe(asked) == self.probe(silent)
+
+    @given(steps(), st.integers())
+    @inherited
+    def test_the_same_steps_lead_to_the_same_verdicts(self, events: list[Step], seed: int) -> None:
+        """What was remembered is fixed by the seed and the steps in their order: a journal can be replayed."""
+        runs: list[list[Verdict]] = []
+        for _ in range(2):
+            state = self.scheduler().begin(seed)
+            runs.append([])
+            for step in events:
+                runs[-1].append(self.judge(state, step))
+                self.take(state, step)
+        assert runs[0] == runs[1]
+
+    @given(steps())
+    @inherited
+    def test_what_comes_after_the_end_of_a_trial_changes_nothing(self, events: list[Step]) -> None:
+        """A pod goes on reporting until it is gone, and may be said to have ended twice."""
+        strict, late = self.scheduler().begin(7), self.scheduler().begin(7)
+        ended: set[int] = set()
+        for step in events:
+            if step.trial in ended:
+                assert self.judge(late, step).decision is Decision.CONTINUE
+            else:
+                self.take(strict, step)
+            self.take(late, step)
+            if step.ends:
+                ended.add(step.trial)
+        assert self.probe(strict) == self.probe(late)
+
+    @given(steps())
+    @inherited
+    def test_a_verdict_says_what_it_is_built_on_in_plain_values(self, events: list[Step]) -> None:
+        """The facts go to the journal: names, numbers, words, null; and whoever is stopped learns the reason."""
+        state = self.scheduler().begin(7)
+        for step in events:
+            verdict = self.judge(state, step)
+            assert all(value is None or type(value) in (int, float, str, bool) for value in verdict.facts.values())
+            assert json.loads(json.dumps(list(verdict.facts))) == list(verdict.facts)
+            assert verdict.reason or verdict.decision is Decision.CONTINUE
+            self.take(state, step)
+
+    @pytest.mark.parametrize("time", TIMES, ids=lambda time: f"t={time:.4g}" if abs(time) < 2**1000 else "t=huge")
+    def test_any_number_is_taken(self, time: float) -> None:
+        """No time and no value that a program can report raises."""
+        state = self.scheduler().begin(7)
+        for trial, value in enumerate(VALUES):
+            step = Step(trial, time, value)
+            assert isinstance(self.judge(state, step), Verdict)
+            self.take(state, step)
+
+    @pytest.mark.parametrize("time", NO_TIMES, ids=lambda time: "missing" if time is MISSING else repr(time))
+    def test_what_is_no_time_continues_and_leaves_no_trace(self, time: Any) -> None:
+        """A report is not lost on the experiment because its time is; it just does not count."""
+        self.ignored(Step(3, time, 1.0))
+
+    @pytest.mark.parametrize("value", NO_VALUES, ids=lambda value: "missing" if value is MISSING else repr(value))
+    def test_what_is_no_value_continues_and_leaves_no_trace(self, value: Any) -> None:
+        """Nor because its metric is, be it at the end of the budget."""
+        self.ignored(Step(3, 3, value))
+        self.ignored(Step(3, 100, value))
+
+    def ignored(self, step: Step) -> None:
+        """Check that a report is as good as none."""
+        told, untold = self.scheduler().begin(7), self.scheduler().begin(7)
+        for trial, value in enumerate([0.0, 1.0]):
+            self.take(told, Step(trial, 3, value))
+            self.take(untold, Step(trial, 3, value))
+        assert self.judge(told, step).decision is Decision.CONTINUE
+        self.take(told, step)
+        assert self.probe(told) == self.probe(untold)

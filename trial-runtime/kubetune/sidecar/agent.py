@@ -1,0 +1,46 @@
+"""The parent of one trial's program on this machine, started by path: python -I -S .../agent.py FOLDER [--drain].
+
+FOLDER is as `folder` says. With --drain an agent that died is cleaned up after: its program is killed and its reports are sent.
+Exit code 0: all is sent; 2: FOLDER cannot be used; 3: another agent has or had this trial; 4: not all could be sent in time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_HERE = os.path.abspath(__file__)
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_HERE))))  # the last place: nothing hides the standard library
+
+from kubetune.sidecar.folder import Folder  # noqa: E402 - found by the line above
+from kubetune.sidecar.intake import Intake  # noqa: E402
+from kubetune.sidecar.program import Pod  # noqa: E402
+from kubetune.sidecar.shipper import Shipper  # noqa: E402
+from kubetune.sidecar.supervisor import Supervisor  # noqa: E402
+from kubetune.sidecar.tail import Tail  # noqa: E402
+
+UNUSABLE, CLAIMED = 2, 3
+
+
+def main(arguments: list[str]) -> int:
+    """Run, or with --drain clean up after, the trial of one folder."""
+    drain = "--drain" in arguments
+    paths = [argument for argument in arguments if argument != "--drain"]
+    if len(paths) != 1:
+        sys.stderr.write("usage: agent.py FOLDER [--drain]\n")
+        return UNUSABLE
+    folder = Folder(paths[0])
+    try:
+        if not folder.claim(again=drain):
+            return CLAIMED
+        pod = Pod(folder.pod)
+        os.close(os.open(folder.reports, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        sys.stderr.write(f"{folder.pod}: {type(error).__name__}: {error}\n")
+        return UNUSABLE
+    supervisor = Supervisor(folder, pod, Shipper(folder, Tail(folder.reports), Intake(pod.endpoint, folder.token)))
+    return supervisor.drain() if drain else supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

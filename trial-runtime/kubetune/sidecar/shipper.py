@@ -1,0 +1,154 @@
+"""The conversation with the intake, from hello to eof, a step at a time: its owner waits as `wait` says, then calls `step`.
+
+It never gives up by itself: what fails is asked again until it is answered, or by 410, the one final refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+
+from kubetune import wire
+from kubetune.sidecar.folder import Folder
+from kubetune.sidecar.intake import Intake, Refused
+from kubetune.sidecar.tail import Tail
+from kubetune.sidecar.waiting import Wait
+
+_BATCH = 256 * 1024  # a batch ends with the line that takes it beyond this; the longest line, escaped, leaves it below MAX_BODY
+_LINES = 1000  # in one batch, at most
+_QUICK, _SLOW = 0.02, 0.1  # seconds between two looks at the report file, while it changes and when it is quiet
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds before asking again
+_GONE = 410
+
+
+class Shipper:
+    """Sends the lines of one trial's report file, and then what became of its program."""
+
+    def __init__(self, folder: Folder, tail: Tail, intake: Intake) -> None:
+        self.greeted = False  # hello was answered: the program may begin
+        self.finished = False  # eof was acknowledged, or the intake wants nothing more of this attempt
+        self.wait = Wait(0.0)
+        self._folder = folder
+        self._tail = tail
+        self._intake = intake
+        self._outcome: Mapping[str, object] | None = None
+        self._pause = _FIRST_PAUSE
+        self._problem = ""
+        self._conversation = self._converse()
+
+    def step(self) -> None:
+        """Go on as far as that is possible without waiting."""
+        if not self.finished:
+            self.wait = next(self._conversation, self.wait)
+
+    def end(self, outcome: Mapping[str, object]) -> None:
+        """Take note that the program has ended: what is left is sent, then eof with this outcome."""
+        self._tail.end()
+        self._outcome = outcome
+
+    def _converse(self) -> Generator[Wait, None, None]:
+        try:
+            yield from self._greet()
+            interval = _QUICK
+            while not self.finished:
+                interval = _QUICK if self._tail.refresh() else min(interval * 1.25, _SLOW)
+                first, lines = self._batch()
+                if lines:
+                    yield from self._ship(first, lines)
+                elif self._outcome is not None:
+                    yield from self._say_eof(self._outcome)
+                else:
+                    yield Wait(time.monotonic() + interval)
+        except Refused:  # 410, the only one that gets here: this attempt is closed
+            yield from self._write(lambda: self._folder.stop("this attempt is closed"))
+            self.finished = True
+
+    def _greet(self) -> Generator[Wait, None, None]:
+        number, _ = yield from self._ask(wire.HELLO, json.dumps({"wire": wire.VERSION}).encode())
+        self._tail.refresh()
+        self._tail.rewind(number)  # lines that an earlier agent has sent
+        yield from self._acknowledge()
+        self._pause = _FIRST_PAUSE
+        self.greeted = True
+        yield Wait(0.0)  # at once: the program can begin now
+
+    def _batch(self) -> tuple[int, list[bytes]]:
+        """Take the next lines, each as JSON, and the number of the first."""
+        first = self._tail.number
+        lines: list[bytes] = []
+        size = 0
+        while size < _BATCH and len(lines) < _LINES:
+            line = self._tail.take()
+            if line is None:
+                break
+            lines.append(json.dumps(line, ensure_ascii=False).encode())
+            size += len(lines[-1])
+        return first, lines
+
+    def _ship(self, first: int, lines: list[bytes]) -> Generator[Wait, None, None]:
+        number, _ = yield from self._ask(wire.REPORTS, b'{"first":%d,"lines":[%s]}' % (first, b",".join(lines)))
+        if number < self._tail.number:
+            self._tail.rewind(number)
+        yield from self._acknowledge()
+        if number > first:
+            self._pause = _FIRST_PAUSE
+        else:  # nothing of it was taken
+            yield from self._back_off()
+
+    def _say_eof(self, outcome: Mapping[str, object]) -> Generator[Wait, None, None]:
+        body = json.dumps({"next": self._tail.number, **outcome}).encode()
+        number, closed = yield from self._ask(wire.EOF, body)
+        self.finished = closed
+        if number < self._tail.number:
+            self._tail.rewind(number)
+        elif not closed:
+            yield from self._back_off()
+
+    def _ask(self, path: str, body: bytes) -> Generator[Wait, None, tuple[int, bool]]:
+        """Ask until there is an answer; give the number of the line wanted next, and whether the attempt is closed."""
+        while True:
+            try:
+                answer = yield from self._intake.ask(path, body)
+                number = _wanted(answer)
+            except (OSError, ValueError, Refused) as error:  # noqa: PERF203 - it is there to be tried again
+                if isinstance(error, Refused) and error.status == _GONE:
+                    raise
+                yield from self._back_off(str(error))
+            else:
+                self._problem = ""
+                if answer.get("stop"):
+                    yield from self._write(lambda: self._folder.stop("the experiment has stopped this trial"))
+                return number, bool(answer.get("closed"))
+
+    def _acknowledge(self) -> Generator[Wait, None, None]:
+        yield from self._write(lambda: self._folder.acknowledge(self._tail.offset))
+
+    def _write(self, write: Callable[[], None]) -> Generator[Wait, None, None]:
+        """Write one of the SDK's files, however long the disk is full."""
+        while True:
+            try:
+                return write()
+            except OSError as error:  # noqa: PERF203 - it is there to be tried again
+                yield from self._back_off(str(error))
+
+    def _back_off(self, problem: str = "") -> Generator[Wait, None, None]:
+        """Wait before asking again, longer each time, and not all trials at once; say a new problem once."""
+        if problem != self._problem:
+            self._problem = problem
+            sys.stderr.write(f"kubetune: {problem}; trying again\n")
+        until = time.monotonic() + self._pause * (0.5 + os.urandom(1)[0] / 512)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        while time.monotonic() < until:
+            yield Wait(until)
+
+
+def _wanted(answer: Mapping[str, object]) -> int:
+    number = answer.get("next")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError(f"the intake's answer must name the next line wanted, got next: {number!r}")
+    if answer.get("wire", wire.VERSION) != wire.VERSION:
+        raise ValueError(f"the intake speaks version {answer['wire']!r} of the wire, this sidecar {wire.VERSION}")
+    return number

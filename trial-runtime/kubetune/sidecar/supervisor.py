@@ -1,0 +1,133 @@
+"""One trial on this machine from hello to eof: starts its program, ends it when told to, and lets the shipper work meanwhile.
+
+In a cluster kubelet and launcher do the program's half; here both halves share one loop over poll.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import sys
+import time
+
+from kubetune.sidecar import program
+from kubetune.sidecar.folder import Folder
+from kubetune.sidecar.shipper import Shipper
+
+DONE, GAVE_UP = 0, 4
+_LOST, _NOT_STARTED, _CLOSED = "AgentLost", "NotStarted", "AttemptClosed"  # errors without a program's own end
+_DYING = 5.0  # seconds to wait for a killed program to be gone
+
+
+class Supervisor:
+    """Runs one trial; `run` and `drain` give the agent's exit code."""
+
+    def __init__(self, folder: Folder, pod: program.Pod, shipper: Shipper) -> None:
+        self._folder = folder
+        self._pod = pod
+        self._shipper = shipper
+        self._status: dict[str, object] = {"pid": None, "started": None, "start_ticks": None}
+        self._program: program.Program | None = None
+        self._give_up_at = math.inf  # until the program has ended
+        self._told_to_end = False
+        self._woken = self._wake_on_signals()
+
+    def run(self) -> int:
+        """Run the trial to its end."""
+        while True:
+            self._mind_program()
+            self._shipper.step()
+            if self._give_up_at < math.inf and self._shipper.finished:
+                return DONE
+            if time.monotonic() >= self._give_up_at:
+                return GAVE_UP
+            self._pause()
+
+    def drain(self) -> int:
+        """End what an agent that died has left running, and send what it had not."""
+        status = self._folder.status()
+        self._status.update(status)
+        if status.get("state") == "ended":
+            self._flush({name: status.get(name) for name in program.ended(None)})
+        else:
+            pid = status.get("pid")
+            if isinstance(pid, int):
+                _put_an_end_to(pid, status.get("start_ticks"))
+            self._end(program.ended(_LOST))
+        return self.run()
+
+    def _mind_program(self) -> None:
+        """Start it, end it, note its end: whichever it is time for."""
+        if self._give_up_at < math.inf:
+            return
+        if self._program is not None:
+            outcome = self._program.outcome()
+            if outcome is not None:
+                self._end(outcome)
+            elif self._told_to_end:
+                self._program.terminate()
+        elif self._told_to_end:
+            self._end(program.ended(_NOT_STARTED, terminated=True))
+        elif self._shipper.finished:
+            self._end(program.ended(_CLOSED))
+        elif self._shipper.greeted:
+            self._program = program.start(self._pod, self._announce)
+
+    def _announce(self, pid: int) -> None:
+        self._status = {"pid": pid, "started": time.time(), "start_ticks": program.start_ticks(pid)}
+        self._folder.record({"state": "running", **self._status})
+
+    def _end(self, outcome: dict[str, object]) -> None:
+        try:
+            self._folder.record({"state": "ended", **self._status, **outcome, "ended": time.time()})
+        except OSError as error:  # eof says the same
+            sys.stderr.write(f"kubetune: {error}\n")
+        self._flush(outcome)
+
+    def _flush(self, outcome: dict[str, object]) -> None:
+        self._give_up_at = time.monotonic() + self._pod.flush
+        self._shipper.end(outcome)
+
+    def _pause(self) -> None:
+        """Wait for a signal, for the shipper's socket, or for the next thing that has a time."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        times = [self._give_up_at]
+        if not self._shipper.finished:
+            times.append(self._shipper.wait.until)
+            if self._shipper.wait.descriptor >= 0:
+                poll.register(self._shipper.wait.descriptor, self._shipper.wait.events)
+        if self._program is not None:
+            times.append(self._program.kill_at)
+        until = min(times)
+        poll.poll(None if until == math.inf else max(0, math.ceil((until - time.monotonic()) * 1000)))
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+
+    def _wake_on_signals(self) -> int:
+        """Give a descriptor that becomes readable with each signal, so that none is missed just before a wait."""
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._tell_to_end)
+        for number in (signal.SIGINT, signal.SIGHUP):  # the terminal's: whoever started the agent decides what they mean
+            signal.signal(number, signal.SIG_IGN)
+        return woken
+
+    def _tell_to_end(self, *_: object) -> None:
+        self._told_to_end = True
+
+
+def _put_an_end_to(pid: int, ticks: object) -> None:
+    """Kill the program that a dead agent has left, if this pid still is that program, and wait until it is gone."""
+    if ticks is not None and program.start_ticks(pid) != ticks:
+        return
+    program.kill_group(pid, signal.SIGKILL)
+    until = time.monotonic() + _DYING
+    while ticks is not None and program.start_ticks(pid) == ticks and time.monotonic() < until:
+        time.sleep(0.01)
