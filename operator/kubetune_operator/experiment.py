@@ -83,10 +83,9 @@ class Experiment:
     @classmethod
     def create(cls, folder: Path, created: Created, spec: Spec, now: Callable[[], float]) -> Self:
         """Start a journal in an empty folder."""
-        journal, before = Journal.open(folder)
+        journal, before = Journal.open(folder, [encode(created)])
         if before:
             raise JournalError(f"{folder}: there is an experiment in this folder already")
-        journal.append([encode(created)])
         history = History(spec)
         history.apply(created)
         return cls(journal, history, now)
@@ -251,7 +250,7 @@ class Experiment:
 def fold(records: Sequence[Record], spec_of: Read) -> Past:
     """Fold a whole journal. What was decided counts as recorded; what was not is judged now (and left in `undecided`)."""
     if not records or not isinstance(records[0], Created):
-        raise JournalError("the journal does not begin with the experiment; it was interrupted while it was created")
+        raise JournalError("this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew")
     decided = {
         (one.trial, one.attempt, one.number): Verdict(one.decision, one.reason, one.facts, one.complete)
         for one in records

@@ -51,9 +51,10 @@ class Journal:
         self._sum = total
 
     @classmethod
-    def open(cls, folder: Path) -> tuple[Journal, list[Mapping[str, Any]]]:
+    def open(cls, folder: Path, first: Iterable[Mapping[str, Any]] = ()) -> tuple[Journal, list[Mapping[str, Any]]]:
         """Open a new segment, closing the one before; give the journal and all records so far.
 
+        `first` are records that are to be durable with the opening itself.
         Raises JournalDamaged, JournalTooNew, JournalStale (another process did the same at the same moment) or OSError.
         """
         epoch = max(epochs(folder), default=0) + 1
@@ -75,7 +76,7 @@ class Journal:
         if segments:
             last = segments[-1]
             previous = {"epoch": last.epoch, "length": last.length, "digest": _digest(last.path, last.length)}
-        journal.append([{"format": FORMAT, "epoch": epoch, "previous": previous}])
+        journal.append([{"format": FORMAT, "epoch": epoch, "previous": previous}, *first])
         _sync_folder(folder)
         return journal, [record for segment in segments for record in segment.records]
 

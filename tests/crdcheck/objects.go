@@ -38,6 +38,8 @@ type answer struct {
 
 // server holds what the API server prepares once for each version of a CRD.
 type server struct {
+	apiVersion string
+	kind       string
 	structural *structuralschema.Structural
 	validator  validation.SchemaValidator
 	rules      *cel.Validator
@@ -59,7 +61,13 @@ func newServer(definition *apiextensions.CustomResourceDefinition) (*server, err
 	if err != nil {
 		return nil, err
 	}
-	return &server{structural, validator, cel.NewValidator(structural, true, celconfig.PerCallLimit)}, nil
+	return &server{
+		apiVersion: definition.Spec.Group + "/" + definition.Spec.Versions[0].Name,
+		kind:       definition.Spec.Names.Kind,
+		structural: structural,
+		validator:  validator,
+		rules:      cel.NewValidator(structural, true, celconfig.PerCallLimit),
+	}, nil
 }
 
 func judgeObjects(path string, in io.Reader, out io.Writer) error {
@@ -133,7 +141,7 @@ func (s *server) admit(text json.RawMessage) (map[string]any, []string, error) {
 }
 
 func (s *server) create(object map[string]any) field.ErrorList {
-	problems := named(object)
+	problems := s.named(object)
 	problems = append(problems, validation.ValidateCustomResource(nil, object, s.validator)...)
 	problems = append(problems, listtype.ValidateListSetsAndMaps(nil, s.structural, object)...)
 	if skipped := blocked(problems); skipped != nil {
@@ -145,7 +153,7 @@ func (s *server) create(object map[string]any) field.ErrorList {
 
 func (s *server) update(object, old map[string]any) field.ErrorList {
 	correlated := common.NewCorrelatedObject(object, old, &model.Structural{Structural: s.structural})
-	problems := named(object)
+	problems := s.named(object)
 	problems = append(problems,
 		validation.ValidateCustomResourceUpdate(nil, object, old, s.validator, validation.WithRatcheting(correlated))...)
 	if len(listtype.ValidateListSetsAndMaps(nil, s.structural, old)) == 0 {
@@ -159,9 +167,18 @@ func (s *server) update(object, old map[string]any) field.ErrorList {
 	return append(problems, found...)
 }
 
-func named(object map[string]any) field.ErrorList {
-	return metavalidation.ValidateObjectMetaAccessor(
-		&unstructured.Unstructured{Object: object}, true, metavalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+// named checks what every object has: kind, version, name.
+func (s *server) named(object map[string]any) field.ErrorList {
+	var problems field.ErrorList
+	if object["kind"] != s.kind {
+		problems = append(problems, field.Invalid(field.NewPath("kind"), object["kind"], "must be "+s.kind))
+	}
+	if object["apiVersion"] != s.apiVersion {
+		problems = append(problems, field.Invalid(field.NewPath("apiVersion"), object["apiVersion"], "must be "+s.apiVersion))
+	}
+	metadata := &unstructured.Unstructured{Object: object}
+	return append(problems,
+		metavalidation.ValidateObjectMetaAccessor(metadata, true, metavalidation.NameIsDNSSubdomain, field.NewPath("metadata"))...)
 }
 
 // blocked says, as the API server does, that CEL rules were not run because the object has not even the right shape.

@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 INSTALLED = "kubetune: running "  # the line of the Makefile after which nothing is installed any more
 SECONDS = 60
 ACCURACY = 0.95
+FILES = ("params.json", "result.json", "progress.csv", "stdout", "stderr")  # of the best trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,17 @@ def broken(outcome: Outcome, root: Path) -> Iterator[str]:
         yield f"`make demo` ended with exit code {outcome.code}"
     if outcome.running > SECONDS:
         yield f"after installing it took {outcome.running:.0f} s, more than {SECONDS}"
-    stopped = re.search(r"(\d+) stopped early", outcome.output)
+    stopped = re.search(r"^trials .* (\d+) stopped early", outcome.output, re.MULTILINE)
     if not stopped or int(stopped[1]) == 0:
         yield "no trial is said to have been stopped early"
-    best = re.search(r"accuracy[ =:]+(\d\.\d+)", outcome.output)
+    best = re.search(r"^best trial .* accuracy=(\d\.\d+)", outcome.output, re.MULTILINE)
     if not best or float(best[1]) <= ACCURACY:
         yield f"the best accuracy is {best[1] if best else 'not said'}, to be above {ACCURACY}"
-    folder = re.search(rf"{machine.HOME}/\S+", outcome.output.rpartition("best")[2])
-    if not folder or not (root / folder[0].lstrip("/") / "result.json").is_file():
-        yield f"the best trial's files are {f'not at {folder[0]}' if folder else 'not named'}"
+    folder = re.search(rf"^its files +({machine.HOME}/\S+)", outcome.output, re.MULTILINE)
+    if not folder:
+        yield "it is not said where the best trial's files are"
+    elif missing := [name for name in FILES if not (root / folder[1].lstrip("/") / name).is_file()]:
+        yield f"the best trial's folder {folder[1]} has no {', '.join(missing)}"
 
 
 def verdict(outcome: Outcome, faults: list[str]) -> int:

@@ -251,7 +251,7 @@ class TestLevel:
     """A crash leaves no trace."""
 
     @given(life=lives(), data=st.data())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=50, deadline=None)
     def test_after_a_crash_at_any_byte_the_files_are_those_of_an_undisturbed_run(
         self, life: tuple[list[list[rows.Row]], list[rows.Failure], str | None], data: st.DataObject
     ) -> None:

@@ -104,7 +104,7 @@ def _root() -> Schema:
     status["default"] = {"observedGeneration": -1}  # so that nobody takes an object that was never looked at for a current one
     return {
         "type": "object",
-        "description": "A hyperparameter tuning experiment: many trials of one program, each a pod, with parameters that are searched for.",
+        "description": "A tuning experiment: trials of one program, each a pod, whose parameters are searched for.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"{API_VERSION}."},

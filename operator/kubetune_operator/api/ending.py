@@ -14,47 +14,53 @@ class TrialPlateau(Model):
     """Ray's TrialPlateauStopper: a trial ends when its last values hardly differ."""
 
     metric: MetricName = Field(description="the reported value that is looked at")
-    std: float = Field(0.01, ge=0, le=LARGEST, description="a standard deviation below this is a plateau")
-    num_results: int = Field(4, ge=1, le=10_000, description="over how many last reports")
-    grace_period: int = Field(4, ge=0, le=1_000_000, description="not before this many reports")
-    threshold: Number | None = Field(None, description="only where the value is at least this good. Default: always")
+    std: float = Field(default=0.01, ge=0, le=LARGEST, description="a standard deviation below this is a plateau")
+    num_results: int = Field(default=4, ge=1, le=10_000, description="over how many last reports")
+    grace_period: int = Field(default=4, ge=0, le=1_000_000, description="not before this many reports")
+    threshold: Number | None = Field(default=None, description="only where the value is at least this good. Default: always")
 
 
 class Stop(Model):
     """What ends a trial, besides its program and the scheduler."""
 
     metrics: dict[MetricName, Number] = Field(
-        {},
+        default={},
         max_length=64,
         json_schema_extra={
             RULES: [{"rule": "self.all(name, size(name) <= 128)", "message": "must have names of at most 128 characters"}]
         },
-        description="a trial ends when the reported value of any of these names is >= its number, also where less is better, as in Ray",
+        description="a trial ends when a reported value is >= the number at its name, also where less is better, as in Ray",
     )
     expression: Expression | None = Field(
-        None, description="a CEL expression over `trial_id` and `result`; a trial ends where it is true"
+        default=None, description="a CEL expression over `trial_id` and `result`; a trial ends where it is true"
     )
-    plateau: TrialPlateau | None = Field(None, description="a trial ends when its values hardly differ any more")
+    plateau: TrialPlateau | None = Field(default=None, description="a trial ends when its values hardly differ any more")
 
 
 class ExperimentPlateau(Model):
     """Ray's ExperimentPlateauStopper: the experiment ends when its best values hardly differ."""
 
-    metric: MetricName | None = Field(None, description="the reported value that is looked at. Default: the objective's")
-    mode: Literal["Maximize", "Minimize"] | None = Field(None, description="which way it is better. Default: the objective's")
-    std: float = Field(0.001, ge=0, le=LARGEST, description="a standard deviation of the best values up to this is a plateau")
-    top: int = Field(10, ge=2, le=10_000, description="over how many best values")
-    patience: int = Field(0, ge=0, le=1_000_000, description="for how many reports it must last")
+    metric: MetricName | None = Field(default=None, description="the reported value that is looked at. Default: the objective's")
+    mode: Literal["Maximize", "Minimize"] | None = Field(
+        default=None, description="which way it is better. Default: the objective's"
+    )
+    std: float = Field(
+        default=0.001, ge=0, le=LARGEST, description="a standard deviation of the best values up to this is a plateau"
+    )
+    top: int = Field(default=10, ge=2, le=10_000, description="over how many best values")
+    patience: int = Field(default=0, ge=0, le=1_000_000, description="for how many reports it must last")
 
 
 class StopExperiment(Model):
     """What ends the whole experiment before all trials are done."""
 
-    goal: Number | None = Field(None, description="end when a trial's objective is at least this good. Default: none")
-    plateau: ExperimentPlateau | None = Field(None, description="end when the best values hardly differ any more")
-    time_budget_seconds: int | None = Field(None, ge=1, le=315_360_000, description="end after this many seconds. Default: none")
+    goal: Number | None = Field(default=None, description="end when a trial's objective is at least this good. Default: none")
+    plateau: ExperimentPlateau | None = Field(default=None, description="end when the best values hardly differ any more")
+    time_budget_seconds: int | None = Field(
+        default=None, ge=1, le=315_360_000, description="end after this many seconds. Default: none"
+    )
     max_failed_trials: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1_000_000,
         description="end when more trials than this have failed. Default: the larger of 5 and 10 % of the trials started",
@@ -64,12 +70,12 @@ class StopExperiment(Model):
 class Failure(Model):
     """What happens when a trial fails."""
 
-    max_failures: int = Field(0, ge=0, le=1000, description="how often a failed trial is tried again, as a new attempt")
+    max_failures: int = Field(default=0, ge=0, le=1000, description="how often a failed trial is tried again, as a new attempt")
     fail_fast: bool = Field(
         default=False, description="whether the first failed trial ends the experiment; needs maxFailures 0, as in Ray"
     )
     max_disruptions: int = Field(
-        20,
+        default=20,
         ge=0,
         le=1000,
         description="how often a disrupted trial (eviction, preemption, loss of its node, deletion by hand) is tried again; "

@@ -1,10 +1,14 @@
-"""`spec.parameters`: the search space. What each primitive takes is declared in core; here they are joined to one object a parameter."""
+"""`spec.parameters`: the search space.
+
+What each primitive takes is declared in core; here they are joined to one object a parameter.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+import math
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
 
@@ -94,13 +98,13 @@ class _Named(Model):
     name: str = Field(
         json_schema_extra={"pattern": f"^{space.NAME}$", "minLength": 1, "maxLength": space.MAX_NAME},  # told by `name_problems`
         description="the parameter's name; dots nest it: `model.width` is `{model: {width: ...}}` in the trial. "
-        "Must not differ from another only in case, dots, dashes or underscores, since the variable KUBETUNE_PARAM_... would be the same",
+        "Must differ from all others in more than case, dots, dashes and underscores: else KUBETUNE_PARAM_... would be the same",
     )
     sample_from: Expression | None = Field(
-        None, description="a CEL expression over `params` that gives the value, such as pow(2, randint(1, 6))"
+        default=None, description="a CEL expression over `params` that gives the value, such as pow(2, randint(1, 6))"
     )
     when: Expression | None = Field(
-        None, description="a CEL expression over `params`; the parameter is there only where it is true"
+        default=None, description="a CEL expression over `params`; the parameter is there only where it is true"
     )
 
 
@@ -116,9 +120,7 @@ Parameter.RULES = (one_of(*PRIMITIVES, "sampleFrom", exactly=True),)
 class _Mutation(Model):
     """A parameter that population based training changes, and where a new value comes from."""
 
-    name: str = Field(
-        min_length=1, max_length=space.MAX_NAME, pattern=f"^{space.NAME}$", description="the name of a parameter of the space"
-    )
+    name: str = Field(min_length=1, max_length=space.MAX_NAME, pattern=f"^{space.NAME}$", description="the name of a parameter")
 
 
 Mutation = create_model(
@@ -165,16 +167,32 @@ Mutations = Annotated[
 ]
 
 
+def cells(parameters: Iterable[Model]) -> int:
+    """Count the cells of the grid: 1 without one."""
+    return math.prod(len(values) for parameter in parameters if (values := parameter.value_at("gridSearch")) is not None)
+
+
+def has_grid(parameters: Iterable[Model]) -> bool:
+    """Tell whether any parameter is to take every one of its values."""
+    return any("gridSearch" in parameter.given() for parameter in parameters)
+
+
 def domain(parameter: Model) -> Domain:
     """Make core's primitive of a parameter that is valid."""
     key = _key(parameter)
-    cls, value = PRIMITIVES[key], parameter.value_at(key)
-    if getattr(cls, "BARE", None) == "values":
-        return cls(tuple(_inside(item) for item in value))  # type: ignore[call-arg]
-    if hasattr(cls, "BARE"):
-        return cls(value)  # type: ignore[call-arg]
-    made: Domain = core_settings(value, cls)
+    cls: Any = PRIMITIVES[key]
+    value = parameter.value_at(key)
+    bare = getattr(cls, "BARE", None)
+    if bare is None:
+        made: Domain = core_settings(value, cls)
+    else:
+        made = cls(tuple(_inside(item) for item in value) if bare == "values" else value)
     return made
+
+
+def core_space(parameters: Iterable[Model]) -> space.Space:
+    """Make core's search space of parameters that are valid."""
+    return space.Space(tuple(space.Parameter(each.value_at("name"), domain(each)) for each in parameters))
 
 
 def domain_problems(parameter: Model, place: str) -> Iterator[Problem]:

@@ -16,13 +16,12 @@ from pydantic import ValidationError
 from kubetune_operator.api import notyet
 from kubetune_operator.api.base import LABEL, WORDS, Model, core_settings, dump
 from kubetune_operator.api.identity import API_VERSION, KIND, MAX_NAME
-from kubetune_operator.api.parameters import domain, domain_problems, name_problems
+from kubetune_operator.api.parameters import core_space, domain_problems, name_problems
 from kubetune_operator.api.plain import plain
 from kubetune_operator.api.problems import closest, path, translate
 from kubetune_operator.api.results import size
 from kubetune_operator.api.scheduler import Scheduler as SchedulerModel
 from kubetune_operator.api.spec import Spec as SpecModel
-from kubetune_operator.core import space
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.searchers.random import Random
@@ -152,7 +151,7 @@ def _core_spec(model: SpecModel, seed: int) -> Spec:
     objective, ending, failure = model.objective, model.stop_experiment, model.failure
     return Spec(
         objective=Objective(objective.metric, Mode(objective.mode), Scope(objective.scope)),
-        space=space.Space(tuple(space.Parameter(each.name, domain(each)) for each in model.parameters)),
+        space=core_space(model.parameters),
         searcher=Random(),  # the only one that `notyet` lets through
         scheduler=_scheduler(model.scheduler),
         seed=seed,

@@ -113,7 +113,7 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 self._anchors.clear()
                 first = self._next()
-                yield first.start_mark.line + 1, self._value(first, 0)
+                yield (first.start_mark.line + 1 if first.start_mark else 1), self._value(first, 0)
 
     def _next(self) -> yaml.Event:
         try:
@@ -122,7 +122,7 @@ class _Reader:
             line = self._text.count("\n", 0, error.position) + 1
             _refuse(f"{self._name}:{line}", "must be YAML", error.reason, "remove the character")
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            mark = error.problem_mark
             _refuse(
                 self._at(mark), "must be YAML", error.problem, "look at the indentation, the quotes and the brackets before it"
             )

@@ -1,4 +1,4 @@
-"""What is kept of a trial: `spec.logs`, `spec.results`, `spec.checkpoints`; and `spec.resumeFrom`, which takes up what was kept."""
+"""What is kept of a trial: `spec.logs`, `spec.results`, `spec.checkpoints`; and `spec.resumeFrom`, which takes it up."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class Logs(Model):
             },
         ),
         AfterValidator(_check_files),
-    ] = Field(["stdout", "stderr"], description="two files, one for each; one file for both; or none")
+    ] = Field(default=["stdout", "stderr"], description="two files, one for each; one file for both; or none")
     spool_bytes: Size = Field(
-        "64Mi", description="how much of each stream is held in the pod while the operator cannot be reached"
+        default="64Mi", description="how much of each stream is held in the pod while the operator cannot be reached"
     )
-    max_bytes_per_trial: Size = Field("256Mi", description="beyond this a trial's log files end with a line that says so")
+    max_bytes_per_trial: Size = Field(default="256Mi", description="beyond this a trial's log files end with a line that says so")
 
 
 class Results(Model):
@@ -95,11 +95,15 @@ class Results(Model):
 class Checkpoints(Model):
     """Which checkpoints are kept."""
 
-    keep: int = Field(1, ge=1, le=100, description="how many of the best are kept, besides the latest")
-    metric: MetricName | None = Field(None, description="which reported value says how good one is. Default: the objective's")
-    mode: Literal["Maximize", "Minimize"] | None = Field(None, description="which way it is better. Default: the objective's")
+    keep: int = Field(default=1, ge=1, le=100, description="how many of the best are kept, besides the latest")
+    metric: MetricName | None = Field(
+        default=None, description="which reported value says how good one is. Default: the objective's"
+    )
+    mode: Literal["Maximize", "Minimize"] | None = Field(
+        default=None, description="which way it is better. Default: the objective's"
+    )
     store: Annotated[str, Field(max_length=63, pattern=LABEL)] | None = Field(
-        None, description="a store that the administrator has defined. Default: the operator's volume"
+        default=None, description="a store that the administrator has defined. Default: the operator's volume"
     )
 
 
@@ -107,4 +111,6 @@ class ResumeFrom(Model):
     """The earlier experiment of this namespace whose trials are taken over."""
 
     experiment: ExperimentName = Field(description="its name: the newest earlier one is meant")
-    uid: Annotated[str, Field(max_length=36, pattern=UID)] | None = Field(None, description="its uid, where several had the name")
+    uid: Annotated[str, Field(max_length=36, pattern=UID)] | None = Field(
+        default=None, description="its uid, where several had the name"
+    )

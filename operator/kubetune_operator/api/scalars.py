@@ -24,7 +24,7 @@ _BASES = (2, 16, 8, 10)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _DOTTED = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")  # only here does it matter where underscores are
 _LONGEST = 100  # characters; no whole number of 64 bits has more, not even in binary
-_TYPES = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
+_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
 
 
 def resolve(text: str) -> Any:

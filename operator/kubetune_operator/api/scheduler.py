@@ -26,9 +26,15 @@ class MedianStopping(Model):
     """A trial ends when its best value so far is worse than the median of the others' running averages."""
 
     time_attr: TimeAttr = TIME_TOTAL
-    grace_period: NotNegative = Field(60.0, description="no trial is stopped before this time, and no value before it counts")
-    min_samples_required: int = Field(3, ge=1, le=1_000_000, description="how many other trials there must be at that time")
-    min_time_slice: NotNegative = Field(0.0, description="a trial runs at least this long before it is paused for another")
+    grace_period: NotNegative = Field(
+        default=60.0, description="no trial is stopped before this time, and no value before it counts"
+    )
+    min_samples_required: int = Field(
+        default=3, ge=1, le=1_000_000, description="how many other trials there must be at that time"
+    )
+    min_time_slice: NotNegative = Field(
+        default=0.0, description="a trial runs at least this long before it is paused for another"
+    )
     hard_stop: bool = Field(default=True, description="whether a bad trial is stopped; otherwise it is paused")
 
 
@@ -36,8 +42,8 @@ class Hyperband(Model):
     """HyperBand: brackets of trials, each halved again and again when all of it have reached a milestone."""
 
     time_attr: TimeAttr = TRAINING_ITERATION
-    max_t: Positive = Field(81, description="the time at which a trial has had its whole budget")
-    reduction_factor: float = Field(3, ge=1.1, le=LARGEST, description="one in this many survives a halving")
+    max_t: Positive = Field(default=81, description="the time at which a trial has had its whole budget")
+    reduction_factor: float = Field(default=3, ge=1.1, le=LARGEST, description="one in this many survives a halving")
     stop_last_trials: bool = Field(default=True, description="whether the last trials of a bracket end at maxT")
 
 
@@ -45,17 +51,19 @@ class Pbt(Model):
     """Population based training: bad trials go on from the checkpoint of good ones, with parameters a little changed."""
 
     time_attr: TimeAttr = TIME_TOTAL
-    perturbation_interval: Positive = Field(60.0, description="the time from one perturbation to the next")
-    burn_in_period: NotNegative = Field(0.0, description="no trial is perturbed before this time")
+    perturbation_interval: Positive = Field(default=60.0, description="the time from one perturbation to the next")
+    burn_in_period: NotNegative = Field(default=0.0, description="no trial is perturbed before this time")
     hyperparam_mutations: Mutations = Field(
         min_length=1, description="the parameters that are changed, each with where a new value comes from"
     )
     quantile_fraction: float = Field(
-        0.25, ge=0, le=0.5, description="the share of trials that copy, and of those that are copied"
+        default=0.25, ge=0, le=0.5, description="the share of trials that copy, and of those that are copied"
     )
-    resample_probability: float = Field(0.25, ge=0, le=1, description="how often a parameter is drawn anew instead of scaled")
+    resample_probability: float = Field(
+        default=0.25, ge=0, le=1, description="how often a parameter is drawn anew instead of scaled"
+    )
     perturbation_factors: list[Positive] = Field(
-        [1.2, 0.8], min_length=1, max_length=16, description="by what a parameter is scaled"
+        default=[1.2, 0.8], min_length=1, max_length=16, description="by what a parameter is scaled"
     )
     synch: bool = Field(default=False, description="whether all trials wait for each other before a perturbation")
 
@@ -63,9 +71,9 @@ class Pbt(Model):
 class Scheduler(Model):
     """At most one scheduler with its settings; none is first in, first out, and no trial is stopped early."""
 
-    asha: AshaSettings | None = Field(None, description="asynchronous successive halving, the stopping variant")  # type: ignore[valid-type]
-    median_stopping: MedianStopping | None = Field(None, description="the median stopping rule")
-    hyperband: Hyperband | None = Field(None, description="HyperBand")
-    pbt: Pbt | None = Field(None, description="population based training")
+    asha: AshaSettings | None = Field(default=None, description="asynchronous successive halving, the stopping variant")  # type: ignore[valid-type]
+    median_stopping: MedianStopping | None = Field(default=None, description="the median stopping rule")
+    hyperband: Hyperband | None = Field(default=None, description="HyperBand")
+    pbt: Pbt | None = Field(default=None, description="population based training")
 
     RULES: ClassVar[tuple[Rule, ...]] = (one_of("asha", "medianStopping", "hyperband", "pbt"),)

@@ -28,28 +28,30 @@ def structural(model: type[Model], *, mutability: bool) -> Schema:
 
 def _structural(given: Mapping[str, Any], defs: Mapping[str, Any]) -> Schema:
     schema = {key: value for key, value in _inlined(given, defs).items() if key not in _DROPPED}
-    if "default" in schema:
-        schema["default"] = _without_nulls(schema["default"])
-        if schema["default"] is None:
-            del schema["default"]
+    default = _without_nulls(schema.pop("default", None))
+    if default is not None:
+        schema["default"] = default
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     for name, flag in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if flag in schema:
             schema |= {name: schema[flag], flag: True}
-    inside = schema.pop("additionalProperties", None)
-    for values in schema.pop("patternProperties", {}).values():  # a CRD has no patterns for keys
-        inside = values
-    schema.pop("propertyNames", None)
-    if inside is True or not _has_type(schema):
-        schema[_ANYTHING] = True
-    elif inside:
-        schema["additionalProperties"] = _structural(inside, defs)
     if "properties" in schema:
         schema["properties"] = {name: _structural(field, defs) for name, field in schema["properties"].items()}
     if "items" in schema:
         schema["items"] = _structural(schema["items"], defs)
-    return {key: _whole(value) for key, value in schema.items()}
+    return {key: _whole(value) for key, value in _with_inside(schema, defs).items()}
+
+
+def _with_inside(schema: Schema, defs: Mapping[str, Any]) -> Schema:
+    """Say what an object holds besides its properties: a CRD has no patterns for keys, and its own word for `anything`."""
+    inside: Any = schema.pop("additionalProperties", None)
+    for values in schema.pop("patternProperties", {}).values():
+        inside = values
+    schema.pop("propertyNames", None)
+    if inside is True or not _has_type(schema):
+        return schema | {_ANYTHING: True}
+    return schema | ({"additionalProperties": _structural(inside, defs)} if inside else {})
 
 
 def _inlined(given: Mapping[str, Any], defs: Mapping[str, Any]) -> Schema:

@@ -5,13 +5,13 @@ A field is immutable unless it is marked `MUTABLE`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kubetune_operator.api.base import MUTABLE, Expression, MetricName, Model
 from kubetune_operator.api.ending import Failure, Stop, StopExperiment
-from kubetune_operator.api.parameters import Parameters
+from kubetune_operator.api.parameters import Parameters, cells, has_grid
 from kubetune_operator.api.results import Checkpoints, Logs, Results, ResumeFrom
 from kubetune_operator.api.scheduler import Scheduler
 from kubetune_operator.api.search import Search
@@ -19,7 +19,7 @@ from kubetune_operator.api.trial import Trial
 from kubetune_operator.core.bounds import Rule
 
 MOST_TRIALS = 1_000_000
-_MAY_CHANGE = {MUTABLE: True}
+_MAY_CHANGE: dict[str, Any] = {MUTABLE: True}
 
 
 class Objective(Model):
@@ -27,30 +27,35 @@ class Objective(Model):
 
     metric: MetricName = Field(description="the name of the reported value; a/b for a nested one")
     mode: Literal["Maximize", "Minimize"] = Field(description="which way it is better")
-    scope: Literal["Last", "Best"] = Field("Last", description="what a trial is worth: its last value or its best")
+    scope: Literal["Last", "Best"] = Field(default="Last", description="what a trial is worth: its last value or its best")
 
 
 _MODELS = ("tpe", "cmaes", "gp", "qmc")
+_USES_A_MODEL = " || ".join(f"has(self.search.{name})" for name in _MODELS)
 
 
 def _grid_is_drawn_at_random(spec: Spec) -> bool:
-    return not spec.search.given().intersection(_MODELS) or all("gridSearch" not in each.given() for each in spec.parameters)
+    return not spec.search.given().intersection(_MODELS) or not has_grid(spec.parameters)
 
 
 class Spec(Model):
     """What is to be tuned, how, and for how long."""
 
     objective: Objective = Field(description="which reported value is looked at, and which way it is better")
-    parameters: Parameters = Field([], description="the search space, in order: a later parameter may read an earlier one")
+    parameters: Parameters = Field(
+        default=[], description="the search space, in order: a later parameter may read an earlier one"
+    )
     constraints: list[Expression] = Field(
-        [],
+        default=[],
         max_length=20,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
         description="CEL expressions over `params` that must be true; a draw that breaks one is drawn again, up to 100 times",
     )
-    search: Search = Field(Search(), description="where suggestions come from: at most one of random, tpe, cmaes, gp, qmc")
+    search: Search = Field(
+        default=Search(), description="where suggestions come from: at most one of random, tpe, cmaes, gp, qmc"
+    )
     num_samples: int = Field(
-        1,
+        default=1,
         ge=1,
         le=MOST_TRIALS,
         json_schema_extra=_MAY_CHANGE,
@@ -58,29 +63,37 @@ class Spec(Model):
         "Must not go below what has been started; raising it on a finished experiment goes on",
     )
     max_concurrent_trials: int = Field(
-        4, ge=1, le=10_000, json_schema_extra=_MAY_CHANGE, description="how many trials run at once; lowering it ends no trial"
+        default=4,
+        ge=1,
+        le=10_000,
+        json_schema_extra=_MAY_CHANGE,
+        description="how many trials run at once; lowering it ends no trial",
     )
     scheduler: Scheduler = Field(
-        Scheduler(),
+        default=Scheduler(),
         description="what stops a trial early: at most one of asha, medianStopping, hyperband, pbt; none: nothing does",
     )
-    stop: Stop = Field(Stop(), description="what ends a trial, besides its program and the scheduler")
+    stop: Stop = Field(default=Stop(), description="what ends a trial, besides its program and the scheduler")
     stop_experiment: StopExperiment = Field(
-        StopExperiment(), json_schema_extra=_MAY_CHANGE, description="what ends the whole experiment before all trials are done"
+        default=StopExperiment(),
+        json_schema_extra=_MAY_CHANGE,
+        description="what ends the whole experiment before all trials are done",
     )
-    failure: Failure = Field(Failure(), json_schema_extra=_MAY_CHANGE, description="what happens when a trial fails")
+    failure: Failure = Field(default=Failure(), json_schema_extra=_MAY_CHANGE, description="what happens when a trial fails")
     suspend: bool = Field(
         default=False,
         json_schema_extra=_MAY_CHANGE,
         description="true: running pods are deleted and trials wait; checkpoints stay",
     )
-    resume_from: ResumeFrom | None = Field(None, description="the earlier experiment whose trials are taken over")
-    logs: Logs = Field(Logs(), description="what is kept of a trial's standard output and standard error")
-    results: Results = Field(Results(), description="which files are written besides those that always are")
-    checkpoints: Checkpoints | None = Field(None, description="which checkpoints are kept. Default: the latest and the best")
+    resume_from: ResumeFrom | None = Field(default=None, description="the earlier experiment whose trials are taken over")
+    logs: Logs = Field(default=Logs(), description="what is kept of a trial's standard output and standard error")
+    results: Results = Field(default=Results(), description="which files are written besides those that always are")
+    checkpoints: Checkpoints | None = Field(
+        default=None, description="which checkpoints are kept. Default: the latest and the best"
+    )
     trial: Trial = Field(description="the pod of a trial, and how it is dealt with")
     ttl_seconds_after_finished: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=315_360_000,
         json_schema_extra=_MAY_CHANGE,
@@ -89,7 +102,7 @@ class Spec(Model):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            f"!({' || '.join(f'has(self.search.{name})' for name in _MODELS)}) || !self.parameters.exists(p, has(dyn(p).gridSearch))",
+            f"!({_USES_A_MODEL}) || !self.parameters.exists(p, has(dyn(p).gridSearch))",
             "must be random where a parameter has gridSearch",
             _grid_is_drawn_at_random,
             "search",
@@ -107,7 +120,4 @@ class Spec(Model):
     @property
     def grid_size(self) -> int:
         """Count the cells of the grid: 1 without one."""
-        size = 1
-        for parameter in self.parameters:
-            size *= len(parameter.value_at("gridSearch") or [None])
-        return size
+        return cells(self.parameters)

@@ -32,33 +32,35 @@ class Condition(Model):
     message: str = Field(max_length=32768, description="why, in a sentence, and what to do")
     last_transition_time: Time = Field(description="when the status last changed")
     observed_generation: int | None = Field(
-        None, ge=0, le=9_000_000_000_000_000, description="the generation of the spec that it speaks of"
+        default=None, ge=0, le=9_000_000_000_000_000, description="the generation of the spec that it speaks of"
     )
 
 
 class Trials(Model):
     """How many trials there are, by what has become of them."""
 
-    total: Count = Field(0, description="trials that there are to be")
-    started: Count = Field(0, description="trials that have been started, ended ones included")
-    pending: Count = Field(0, description="trials whose pod does not run yet")
-    running: Count = Field(0, description="trials that run")
-    paused: Count = Field(0, description="trials that wait with a checkpoint")
-    succeeded: Count = Field(0, description="trials that ran to their own end")
-    stopped: Count = Field(0, description="trials that were stopped early")
-    failed: Count = Field(0, description="trials that failed")
+    total: Count = Field(default=0, description="trials that there are to be")
+    started: Count = Field(default=0, description="trials that have been started, ended ones included")
+    pending: Count = Field(default=0, description="trials whose pod does not run yet")
+    running: Count = Field(default=0, description="trials that run")
+    paused: Count = Field(default=0, description="trials that wait with a checkpoint")
+    succeeded: Count = Field(default=0, description="trials that ran to their own end")
+    stopped: Count = Field(default=0, description="trials that were stopped early")
+    failed: Count = Field(default=0, description="trials that failed")
 
 
 class TrialSummary(Model):
     """One trial, in short."""
 
     name: TrialName = Field(description="the trial's name")
-    state: str | None = Field(None, max_length=32, description="what has become of it, in one word")
-    value: Value | None = Field(None, description="its objective; a string, so that no digit is lost")
-    step: Value | None = Field(None, description="the time at which it had that value")
-    complete: bool | None = Field(None, description="whether it ran to its end rather than being stopped early")
-    params: dict[str, Any] | None = Field(None, max_length=100, description="its parameters, by name")
-    metrics: dict[MetricName, Value] | None = Field(None, max_length=64, description="its other reported values, as strings")
+    state: str | None = Field(default=None, max_length=32, description="what has become of it, in one word")
+    value: Value | None = Field(default=None, description="its objective; a string, so that no digit is lost")
+    step: Value | None = Field(default=None, description="the time at which it had that value")
+    complete: bool | None = Field(default=None, description="whether it ran to its end rather than being stopped early")
+    params: dict[str, Any] | None = Field(default=None, max_length=100, description="its parameters, by name")
+    metrics: dict[MetricName, Value] | None = Field(
+        default=None, max_length=64, description="its other reported values, as strings"
+    )
 
 
 class Journal(Model):
@@ -77,25 +79,29 @@ class Status(Model):
     """What has become of the experiment; written by the operator alone."""
 
     observed_generation: int = Field(
-        -1, ge=-1, le=9_000_000_000_000_000, description="the generation of the spec that the status speaks of"
+        default=-1, ge=-1, le=9_000_000_000_000_000, description="the generation of the spec that the status speaks of"
     )
     conditions: list[Condition] = Field(
-        [],
+        default=[],
         max_length=16,
         json_schema_extra=_BY_TYPE,
         description="Finished (its reason is the state in one word), Succeeded, Suspended, Stalled",
     )
-    state: str | None = Field(None, max_length=64, description="the reason of Finished, for display and field selectors only")
-    progress: str | None = Field(None, max_length=32, description="ended trials of all, such as 12/50")
-    algorithm: str | None = Field(None, max_length=64, description="searcher and scheduler, such as random + asha")
-    grid_size: Count | None = Field(None, description="the cells of the grid; 1 without one")
-    trials: Trials | None = Field(None, description="how many trials there are, by what has become of them")
-    best_trial: TrialSummary | None = Field(None, description="the best trial so far")
-    top_trials: list[TrialSummary] | None = Field(
-        None, max_length=10, json_schema_extra=_BY_NAME, description="the best trials, best first"
+    state: str | None = Field(
+        default=None, max_length=64, description="the reason of Finished, for display and field selectors only"
     )
-    start_time: Time | None = Field(None, description="when the experiment was taken up")
-    last_report_time: Time | None = Field(None, description="when a trial last reported")
-    finish_time: Time | None = Field(None, description="when it finished")
-    journal: Journal | None = Field(None, description="where the truth about it is")
-    selector: str | None = Field(None, max_length=256, description="the label selector of its pods, for the scale subresource")
+    progress: str | None = Field(default=None, max_length=32, description="ended trials of all, such as 12/50")
+    algorithm: str | None = Field(default=None, max_length=64, description="searcher and scheduler, such as random + asha")
+    grid_size: Count | None = Field(default=None, description="the cells of the grid; 1 without one")
+    trials: Trials | None = Field(default=None, description="how many trials there are, by what has become of them")
+    best_trial: TrialSummary | None = Field(default=None, description="the best trial so far")
+    top_trials: list[TrialSummary] | None = Field(
+        default=None, max_length=10, json_schema_extra=_BY_NAME, description="the best trials, best first"
+    )
+    start_time: Time | None = Field(default=None, description="when the experiment was taken up")
+    last_report_time: Time | None = Field(default=None, description="when a trial last reported")
+    finish_time: Time | None = Field(default=None, description="when it finished")
+    journal: Journal | None = Field(default=None, description="where the truth about it is")
+    selector: str | None = Field(
+        default=None, max_length=256, description="the label selector of its pods, for the scale subresource"
+    )

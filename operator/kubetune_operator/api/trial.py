@@ -1,5 +1,8 @@
-"""`spec.trial`: the pod of a trial, and how kubetune deals with it. Of the template only what is relied on is declared here:
-the rest is the API server's business, which is asked by a dry run before the first trial."""
+"""`spec.trial`: the pod of a trial, and how kubetune deals with it.
+
+Of the template only what is relied on is declared here: the rest is the API server's business, which is asked by a dry run
+before the first trial.
+"""
 
 from __future__ import annotations
 
@@ -36,23 +39,25 @@ class PodSpec(Open):
         description="the containers; ${params.NAME}, ${trial.name} and ${args} are filled in command, args and env values",
     )
     restart_policy: Literal["Never"] | None = Field(
-        None, description="Never, or left out: a failed trial is a new attempt in a new pod"
+        default=None, description="Never, or left out: a failed trial is a new attempt in a new pod"
     )
 
 
 class Metadata(Open):
     """The metadata of the pod; its name is kubetune's to give."""
 
-    labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(None, max_length=64, description="labels of each pod")
+    labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
+        default=None, max_length=64, description="labels of each pod"
+    )
     annotations: dict[str, Annotated[str, Field(max_length=65536)]] | None = Field(
-        None, max_length=64, description="annotations of each pod"
+        default=None, max_length=64, description="annotations of each pod"
     )
 
 
 class Template(Open):
     """A PodTemplateSpec."""
 
-    metadata: Metadata | None = Field(None, description="labels and annotations of each pod")
+    metadata: Metadata | None = Field(default=None, description="labels and annotations of each pod")
     spec: PodSpec = Field(description="the pod's spec, as in a Job")
 
 
@@ -69,8 +74,10 @@ class Stdout(Model):
 class Collector(Model):
     """At most one way in which reports are collected; none is sdk."""
 
-    sdk: Sdk | None = Field(None, description="through $KUBETUNE_REPORTS, as kubetune.report() writes them; this is the default")
-    stdout: Stdout | None = Field(None, description="from the lines of the program's standard output")
+    sdk: Sdk | None = Field(
+        default=None, description="through $KUBETUNE_REPORTS, as kubetune.report() writes them; this is the default"
+    )
+    stdout: Stdout | None = Field(default=None, description="from the lines of the program's standard output")
 
     RULES: ClassVar[tuple[Rule, ...]] = (one_of("sdk", "stdout"),)
 
@@ -82,19 +89,19 @@ def _names_a_container(trial: Trial) -> bool:
 class Trial(Model):
     """The pod of a trial, and how it is dealt with."""
 
-    container: ContainerName | None = Field(None, description="the container that runs the trial. Default: the only one")
-    collector: Collector = Field(Collector(sdk=Sdk()), description="how reports are collected")
+    container: ContainerName | None = Field(default=None, description="the container that runs the trial. Default: the only one")
+    collector: Collector = Field(default=Collector(sdk=Sdk()), description="how reports are collected")
     retain_pods: Literal["None", "Failed", "All"] = Field(
-        "Failed", description="which ended trials keep their pod; the newest 20 of them"
+        default="Failed", description="which ended trials keep their pod; the newest 20 of them"
     )
     flush_timeout_seconds: int = Field(
-        60, ge=0, le=3600, description="how long an ended program waits until its last reports are saved"
+        default=60, ge=0, le=3600, description="how long an ended program waits until its last reports are saved"
     )
     start_deadline_seconds: int | None = Field(
-        None, ge=1, le=YEAR, description="a trial that is Pending for longer than this has failed. Default: none"
+        default=None, ge=1, le=YEAR, description="a trial that is Pending for longer than this has failed. Default: none"
     )
     progress_deadline_seconds: int | None = Field(
-        None, ge=1, le=YEAR, description="a trial that has not reported for longer than this has failed. Default: none"
+        default=None, ge=1, le=YEAR, description="a trial that has not reported for longer than this has failed. Default: none"
     )
     template: Template = Field(description="the pod of a trial: a PodTemplateSpec")
 

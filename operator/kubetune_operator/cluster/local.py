@@ -18,7 +18,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from kubetune_operator.errors import ClusterError
 AGENT = Path(kubetune.sidecar.__file__).with_name("agent.py")
 CLAIM_TAKEN = 3  # the agent's exit code when another has the folder
 TRIES = 3  # agents that may die in one folder before we give it up
+LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed
 POLL = 0.5  # seconds, where the kernel cannot tell us of a process's end
 
 
@@ -69,8 +71,16 @@ class _Seen:
 class Local:
     """Runs attempts as processes of this machine."""
 
-    def __init__(self, folder: Path, launch: Callable[[Wanted], Launch], *, gpus: tuple[str, ...] = (), each: int = 0) -> None:
-        """Find what an earlier process left in `folder`; `each` of the `gpus` go to every attempt."""
+    def __init__(
+        self,
+        folder: Path,
+        launch: Callable[[Wanted], Launch],
+        *,
+        open_attempts: Collection[Key] = (),
+        gpus: tuple[str, ...] = (),
+        each: int = 0,
+    ) -> None:
+        """Find the open attempts that an earlier process left in `folder`; `each` of the `gpus` go to every attempt."""
         self.woke = asyncio.Event()
         self._folder = folder
         self._launch = launch
@@ -81,7 +91,7 @@ class Local:
         self._seen: dict[Key, _Seen] = {}
         self._tokens: dict[str, Key] = {}
         for key, path in _folders(folder):
-            self._adopt(key, path)
+            self._adopt(key, path).forgotten = key not in open_attempts
 
     def allow(self, room: int | None) -> None:
         """Set how many attempts fit on this machine at once."""
@@ -139,6 +149,16 @@ class Local:
         if seen is not None:
             seen.forgotten = True
             self._clear(key, seen)
+
+    async def close(self) -> None:
+        """Wait for the agents of closed attempts to go; nothing that they could still say would count."""
+        until = time.monotonic() + LEAVING
+        while leaving := [seen for seen in self._seen.values() if seen.forgotten]:
+            if time.monotonic() > until:
+                for pid in filter(None, (_claimant(seen.folder) for seen in leaving)):
+                    _signal(pid, signal.SIGKILL)
+            await self.observe()
+            await asyncio.sleep(0.01)
 
     def kill(self) -> None:
         """Kill every program now; its agent lives on to say so."""

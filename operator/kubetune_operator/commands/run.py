@@ -134,7 +134,9 @@ def _lock(folder: ExperimentFolder) -> None:
 async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
     history = job.experiment.history
     machine = Machine(job.wanted, job.folder, job.here, os.environ)
-    cluster = Local(job.folder.path / RUN, machine.launch, gpus=machine.gpus, each=machine.gpus_each)
+    cluster = Local(
+        job.folder.path / RUN, machine.launch, open_attempts=history.open, gpus=machine.gpus, each=machine.gpus_each
+    )
     cluster.allow(machine.room())
     progress = console.Progress(history, job.wanted.name, out, quiet=options.quiet)
     publisher = Publisher(history, job.wanted.name, Files(job.folder, events=job.wanted.tensorboard), progress)
@@ -154,6 +156,7 @@ async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
         with progress, signals:
             await reconciler.run()
         publisher.finish()
+        await cluster.close()
     finally:
         await intake.close()
     return _summary(job, machine, out, options)

@@ -73,7 +73,6 @@ class Shipper:
         yield from self._acknowledge()
         self._pause = _FIRST_PAUSE
         self.greeted = True
-        yield Wait(0.0)  # at once: the program can begin now
 
     def _batch(self) -> tuple[int, list[bytes]]:
         """Take the next lines, each as JSON, and the number of the first."""

@@ -38,8 +38,9 @@ class Supervisor:
     def run(self) -> int:
         """Run the trial to its end."""
         while True:
-            self._mind_program()
             self._shipper.step()
+            if self._mind_program():
+                continue
             if self._give_up_at < math.inf and self._shipper.finished:
                 return DONE
             if time.monotonic() >= self._give_up_at:
@@ -59,22 +60,25 @@ class Supervisor:
             self._end(program.ended(_LOST))
         return self.run()
 
-    def _mind_program(self) -> None:
-        """Start it, end it, note its end: whichever it is time for."""
+    def _mind_program(self) -> bool:
+        """Start it, end it, note its end, whichever it is time for; say whether there is news for the shipper."""
         if self._give_up_at < math.inf:
-            return
+            return False
         if self._program is not None:
             outcome = self._program.outcome()
-            if outcome is not None:
-                self._end(outcome)
-            elif self._told_to_end:
+            if outcome is None and self._told_to_end:
                 self._program.terminate()
         elif self._told_to_end:
-            self._end(program.ended(_NOT_STARTED, terminated=True))
+            outcome = program.ended(_NOT_STARTED, terminated=True)
         elif self._shipper.finished:
-            self._end(program.ended(_CLOSED))
-        elif self._shipper.greeted:
-            self._program = program.start(self._pod, self._announce)
+            outcome = program.ended(_CLOSED)
+        else:
+            outcome = None
+            if self._shipper.greeted:
+                self._program = program.start(self._pod, self._announce)
+        if outcome is not None:
+            self._end(outcome)
+        return outcome is not None
 
     def _announce(self, pid: int) -> None:
         self._status = {"pid": pid, "started": time.time(), "start_ticks": program.start_ticks(pid)}
