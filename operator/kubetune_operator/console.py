@@ -1,4 +1,4 @@
-"""What `kubetune run` and `kubetune show` print: a live table on a terminal, plain lines elsewhere. Reads history, decides nothing."""
+"""What `run` and `show` print: a live table on a terminal, plain lines elsewhere. Reads history, decides nothing."""
 
 from __future__ import annotations
 
@@ -91,7 +91,12 @@ class Progress:
     def _headline(self) -> Text:
         counts = status.counts(self._history)
         best = status.best(self._history)
-        parts = [self._name, status.state(self._history), f"{self._history.ended}/{counts['total']} trials", f"{counts['running']} running"]
+        parts = [
+            self._name,
+            status.state(self._history),
+            f"{self._history.ended}/{counts['total']} trials",
+            f"{counts['running']} running",
+        ]
         parts += [f"{counts[name]} {word}" for name, word in (("stopped", "stopped early"), ("failed", "failed")) if counts[name]]
         if best:
             parts.append(f"best {worth(self._history, best)} ({status.trial_name(self._name, best.number)})")

@@ -186,21 +186,20 @@ class Experiment:
         return attempt.next
 
     def _read(self, key: Key, number: int, line: Line, digest: str) -> Record:
+        if not isinstance(line, str):
+            return Refused(*key, number, digest, line["refused"], self.now())
         try:
-            if not isinstance(line, str):
-                raise LineRefused(line["refused"])
             metrics = parse(line)
-            names = self.history.names.get(key[0], set())
-            if len(names.union(flatten(metrics))) > MAX_METRICS:
-                raise LineRefused(f"must not report more than {MAX_METRICS} different metrics in one trial")
         except LineRefused as refusal:
             return Refused(*key, number, digest, str(refusal), self.now())
+        names = self.history.names.get(key[0], set())
+        if len(names.union(flatten(metrics))) > MAX_METRICS:
+            reason = f"must not report more than {MAX_METRICS} different metrics in one trial"
+            return Refused(*key, number, digest, reason, self.now())
         return Reported(*key, number, digest, metrics, self.now())
 
     def _rewritten(self, key: Key, number: int) -> Record:
-        message = (
-            f"line {number} of the report file has changed after it was taken; only ever append to $KUBETUNE_REPORTS"
-        )
+        message = f"line {number} of the report file has changed after it was taken; only ever append to $KUBETUNE_REPORTS"
         return Condemned(*key, Intent.FAIL, "ReportsRewritten", message, self.now())
 
     def _answer(self, key: Key, records: Sequence[Record]) -> Answer:
@@ -250,7 +249,9 @@ class Experiment:
 def fold(records: Sequence[Record], spec_of: Read) -> Past:
     """Fold a whole journal. What was decided counts as recorded; what was not is judged now (and left in `undecided`)."""
     if not records or not isinstance(records[0], Created):
-        raise JournalError("this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew")
+        raise JournalError(
+            "this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew"
+        )
     decided = {
         (one.trial, one.attempt, one.number): Verdict(one.decision, one.reason, one.facts, one.complete)
         for one in records

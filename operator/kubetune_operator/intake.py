@@ -83,7 +83,7 @@ async def _hello(experiment: Experiment, key: Key, uid: str, body: Mapping[str, 
 
 async def _reports(experiment: Experiment, key: Key, _uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
     first, lines = body.get("first"), body.get("lines")
-    if not _count(first) or not isinstance(lines, list) or not all(map(_is_line, lines)):
+    if not isinstance(first, int) or not _count(first) or not isinstance(lines, list) or not all(map(_is_line, lines)):
         raise Malformed('must be {"first": N, "lines": [LINE, ...]}')
     answer = await experiment.report(key, first, lines)
     return {"next": answer.next, "stop": answer.stop, "reason": answer.reason, "refused": answer.refused}

@@ -141,7 +141,9 @@ def chain(folder: Path, before: int | None = None) -> list[Segment]:
         if limit is None:
             return segments
     if limit is not None:
-        raise JournalDamaged(str(folder / f"journal.{limit['epoch']}.jsonl"), 0, "the file is missing, but a later one goes on from it")
+        raise JournalDamaged(
+            str(folder / f"journal.{limit['epoch']}.jsonl"), 0, "the file is missing, but a later one goes on from it"
+        )
     return segments
 
 

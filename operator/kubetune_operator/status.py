@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import heapq
 import math
 from collections import Counter
@@ -89,8 +89,8 @@ def render(history: History, experiment: str) -> dict[str, Any]:
         "startTime": stamp(history.created.time) if history.created else None,
         "finishTime": stamp(finished.time) if finished else None,
         "conditions": [
-            _condition("Finished", finished is not None, state(history), finished.message if finished else ""),
-            _condition("Succeeded", success, state(history), ""),
+            _condition("Finished", state(history), finished.message if finished else "", holds=finished is not None),
+            _condition("Succeeded", state(history), "", holds=success),
         ],
     }
 
@@ -118,7 +118,7 @@ def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
 
 def stamp(time: float) -> str:
     """Spell a time as Kubernetes does, in UTC to the second."""
-    return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _best(trial: Trial | None, experiment: str) -> Mapping[str, Any] | None:
@@ -133,5 +133,5 @@ def _best(trial: Trial | None, experiment: str) -> Mapping[str, Any] | None:
     }
 
 
-def _condition(kind: str, holds: bool | None, reason: str, message: str) -> dict[str, str]:
+def _condition(kind: str, reason: str, message: str, *, holds: bool | None) -> dict[str, str]:
     return {"type": kind, "status": {True: "True", False: "False", None: "Unknown"}[holds], "reason": reason, "message": message}

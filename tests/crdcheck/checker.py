@@ -85,7 +85,13 @@ def _compile(program: Path) -> None:
     made = program.with_suffix(".new")
     folder = _cache() / "go"
     # The module cache too belongs in the cache folder, and must be removable.
-    own = {"GOPATH": str(folder), "GOCACHE": str(folder / "build"), "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+    own = {
+        "GOPATH": str(folder),
+        "GOCACHE": str(folder / "build"),
+        "GOFLAGS": "-modcacherw",
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
     _do([go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(made), "."], cwd=HERE, env=os.environ | own)
     made.replace(program)
     _say(f"built in {time.monotonic() - started:.0f} s")
@@ -113,7 +119,9 @@ def _version(go: str) -> tuple[int, ...]:
 def _do(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"crdcheck cannot be built: {' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(
+            f"crdcheck cannot be built: {' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
 
 
 def _cache() -> Path:

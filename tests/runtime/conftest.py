@@ -46,7 +46,13 @@ class Trial:
             "PYTHONPATH": str(PACKAGE),
             wire.ENV_REPORTS: str(self.reports),
         }
-        pod = {"argv": argv, "env": env, "cwd": str(self.folder), "stdout": str(self.out), "stderr": str(self.err)}
+        pod: dict[str, object] = {
+            "argv": argv,
+            "env": env,
+            "cwd": str(self.folder),
+            "stdout": str(self.out),
+            "stderr": str(self.err),
+        }
         pod |= {"grace": 5, "flush": 20, "endpoint": str(self._endpoint)} | changes
         (self.folder / "pod.json").write_text(json.dumps(pod))
 

@@ -57,7 +57,7 @@ class Attempt:
                 self.refused[number] = reason
                 refused.append([number, reason])
         stop = bool(self.rewritten) or (self.stop_from is not None and len(self.lines) > self.stop_from)
-        return {"next": len(self.lines), "stop": stop, "refused": refused}
+        return {"next": len(self.lines), "stop": stop, "reason": "enough of it" if stop else "", "refused": refused}
 
     def end(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["next"] > len(self.lines):
@@ -68,7 +68,9 @@ class Attempt:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Give the accepted lines, read as JSON."""
-        return [json.loads(line) for number, line in enumerate(self.lines) if number not in self.refused and isinstance(line, str)]
+        return [
+            json.loads(line) for number, line in enumerate(self.lines) if number not in self.refused and isinstance(line, str)
+        ]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -88,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.open.discard(self.connection)
         super().finish()
 
-    def do_POST(self) -> None:  # noqa: N802 - the name http.server looks for
+    def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         asked = json.loads(self.rfile.read(length))
         attempt = self.server.attempt

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,21 @@ def test_of_agents_started_at_once_one_runs(trial: Trial, attempt: Attempt) -> N
     assert attempt.lines == ["{}"]
 
 
+def test_the_claim_is_locked_and_names_who_holds_it(trial: Trial, running: subprocess.Popen[str]) -> None:
+    with (trial.folder / "claim").open() as claim:
+        assert claim.read().split() == [str(running.pid)]
+        with pytest.raises(BlockingIOError, match="temporarily unavailable"):
+            fcntl.flock(claim, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        running.kill()
+        running.wait(timeout=20)
+        fcntl.flock(claim, fcntl.LOCK_SH | fcntl.LOCK_NB)  # also gone: no child of the agent holds it
+        cleaner = trial.start("--drain")
+        time.sleep(0.05)  # whoever only looks is in nobody's way
+        fcntl.flock(claim, fcntl.LOCK_UN)
+        assert cleaner.wait(timeout=20) == 0
+    assert (trial.folder / "claim").read_text().split() == [str(cleaner.pid)]
+
+
 def test_after_a_killed_agent_its_program_is_ended_and_its_reports_are_sent(
     trial: Trial, attempt: Attempt, running: subprocess.Popen[str]
 ) -> None:
@@ -65,7 +82,9 @@ def test_after_a_killed_agent_its_program_is_ended_and_its_reports_are_sent(
     assert {name: trial.status[name] for name in ("state", *PLAIN)} == {"state": "ended"} | LOST
 
 
-def test_a_pid_that_is_another_process_by_now_is_left_alone(trial: Trial, attempt: Attempt, running: subprocess.Popen[str]) -> None:
+def test_a_pid_that_is_another_process_by_now_is_left_alone(
+    trial: Trial, attempt: Attempt, running: subprocess.Popen[str]
+) -> None:
     running.kill()
     running.wait(timeout=20)
     stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -83,10 +102,16 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(trial: Trial, attemp
     ("before", "told"),
     [
         pytest.param({}, LOST, id="nothing was started"),
-        pytest.param({"state": "ended", "pid": 1} | PLAIN | {"exit_code": 3, "terminated": True}, PLAIN | {"exit_code": 3, "terminated": True}, id="it had ended"),
+        pytest.param(
+            {"state": "ended", "pid": 1} | PLAIN | {"exit_code": 3, "terminated": True},
+            PLAIN | {"exit_code": 3, "terminated": True},
+            id="it had ended",
+        ),
     ],
 )
-def test_draining_tells_the_end_that_was_seen(trial: Trial, attempt: Attempt, before: dict[str, Any], told: dict[str, Any]) -> None:
+def test_draining_tells_the_end_that_was_seen(
+    trial: Trial, attempt: Attempt, before: dict[str, Any], told: dict[str, Any]
+) -> None:
     trial.pod("sh", "-c", "echo started > started")
     (trial.folder / "claim").touch()
     if before:
@@ -121,7 +146,11 @@ def test_an_agent_killed_before_its_program_was_recorded_has_started_nothing(tri
         pytest.param("", "JSONDecodeError", id="empty"),
         pytest.param("[]", "TypeError", id="not an object"),
         pytest.param('{"argv": ["true"]}', "KeyError: 'env'", id="no environment"),
-        pytest.param('{"argv": [], "env": {}, "cwd": "/", "stdout": null, "stderr": null, "grace": 1, "flush": 1, "endpoint": ""}', "argv", id="no command"),
+        pytest.param(
+            '{"argv": [], "env": {}, "cwd": "/", "stdout": null, "stderr": null, "grace": 1, "flush": 1, "endpoint": ""}',
+            "argv",
+            id="no command",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_said(trial: Trial, pod: str, complaint: str) -> None:

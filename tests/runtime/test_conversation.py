@@ -33,7 +33,7 @@ def wants_again(handler: Handler) -> None:
 def in_pieces(handler: Handler) -> None:
     """Answer in chunks with a trailer, as a proxy may, after an announcement."""
     handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for piece in (b"7;x=y\r\n{\"next\"\r\n", b"5\r\n: 0}\n\r\n", b"0\r\nX-Trailer: 1\r\n\r\n"):
+    for piece in (b'7;x=y\r\n{"next"\r\n', b"5\r\n: 0}\n\r\n", b"0\r\nX-Trailer: 1\r\n\r\n"):
         handler.wfile.flush()
         time.sleep(0.01)
         handler.wfile.write(piece)
@@ -42,11 +42,8 @@ def in_pieces(handler: Handler) -> None:
 TROUBLES: dict[str, Trouble] = {
     "400": status(400),
     "401": status(401),
-    "403": status(403),
     "404": status(404),
-    "413": status(413),
     "429": status(429),
-    "500": status(500),
     "503": status(503),
     "connection cut": cut,
     "another protocol": garbage,
@@ -64,7 +61,7 @@ TROUBLES: dict[str, Trouble] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
 def test_every_line_arrives_once_through_every_trouble(trial: Trial, attempt: Attempt, trouble: Trouble) -> None:
-    attempt.troubles.extend([trouble] * 2)  # for hello
+    attempt.troubles.append(trouble)  # for hello
     trial.pod("sh", "-c", f"{FIFTY}; while ! test -e go; do sleep 0.01; done; {FIFTY}")
     agent = trial.start()
     wait_until(lambda: len(attempt.lines) == 50)
@@ -97,7 +94,9 @@ def test_an_eof_that_came_too_early_is_said_again_with_what_was_missing(trial: T
     trial.reports.write_text("".join(f'{{"i": {i}}}\n' for i in range(100)))
     agent = trial.start()
     attempt.troubles.append(lambda handler: handler.answer(200, {"wire": 1, "next": 0}))
-    attempt.troubles.append(lambda handler: handler.answer(200, attempt.reports({"first": 0, "lines": trial.reports.read_text().split("\n")[:-1]})))
+    attempt.troubles.append(
+        lambda handler: handler.answer(200, attempt.reports({"first": 0, "lines": trial.reports.read_text().split("\n")[:-1]}))
+    )
     attempt.troubles.append(loses_the_last)
     assert agent.wait(timeout=20) == 0
     assert [metrics["i"] for metrics in attempt.metrics] == list(range(100))
@@ -140,7 +139,12 @@ def test_an_intake_that_was_away_finds_all_that_was_reported_meanwhile(
 
 def test_the_token_is_read_anew_for_each_connection(trial: Trial, attempt: Attempt) -> None:
     seen = []
-    attempt.troubles.append(lambda handler: (seen.append(handler.headers["Authorization"]), cut(handler))[1])
+
+    def note_and_cut(handler: Handler) -> None:
+        seen.append(handler.headers["Authorization"])
+        cut(handler)
+
+    attempt.troubles.append(note_and_cut)
     (trial.folder / "token").write_text("an old one\n")
     trial.pod("true")
     agent = trial.start()
@@ -151,7 +155,12 @@ def test_the_token_is_read_anew_for_each_connection(trial: Trial, attempt: Attem
 
 
 def test_what_is_not_acknowledged_in_time_stays_in_the_file(trial: Trial, attempt: Attempt, intake: Server) -> None:
-    trial.pod("sh", "-c", "echo {} >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; echo '{\"a\": 1}' >> $KUBETUNE_REPORTS", flush=0.3)
+    trial.pod(
+        "sh",
+        "-c",
+        "echo {} >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; echo '{\"a\": 1}' >> $KUBETUNE_REPORTS",
+        flush=0.3,
+    )
     agent = trial.start()
     wait_until(lambda: attempt.lines)
     intake.stop()
@@ -194,7 +203,7 @@ finally:
     assert trial.run(sys.executable, "-c", code) == 0
     assert attempt.eof is not None
     assert attempt.eof["exit_code"] == 0, trial.err.read_text()
-    assert trial.out.read_text() == "the experiment has stopped this trial 0\n"
+    assert trial.out.read_text() == "enough of it 0\n"
     assert len(attempt.lines) < 1000
     assert not any("again" in metrics for metrics in attempt.metrics)
 

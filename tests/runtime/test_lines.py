@@ -37,10 +37,10 @@ kubetune.report({"val": {"top": {"five": 0.1 + 0.2}}, "ok": True, "text": "héé
     assert trial.run(sys.executable, "-c", code) == 0, trial.err.read_text()
     first, second = attempt.metrics
     unspelt = {name: wire.unspell(value) for name, value in first.items()}
-    assert math.isnan(unspelt.pop("nan"))
+    assert repr(unspelt.pop("nan")) == "nan"
     assert unspelt == {"up": math.inf, "down": -math.inf, "big": 9223372036854775807, "low": -9223372036854775808}
     expected = {"top": {"five": 0.30000000000000004}}
-    assert second == {"val": expected, "ok": True, "text": "héé😀\u2028\n\0\"", "tiny": 5e-324}
+    assert second == {"val": expected, "ok": True, "text": 'héé😀\u2028\n\0"', "tiny": 5e-324}
 
 
 def write(trial: Trial, content: bytes, then: str = "true") -> int:
@@ -56,7 +56,11 @@ def test_a_line_that_is_torn_by_the_end_of_the_program_is_a_line(trial: Trial, a
 
 
 def test_half_a_line_waits_for_its_other_half(trial: Trial, attempt: Attempt) -> None:
-    trial.pod("sh", "-c", "printf '{}\\n{\"a\"' >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; echo ': 1}' >> $KUBETUNE_REPORTS")
+    trial.pod(
+        "sh",
+        "-c",
+        "printf '{}\\n{\"a\"' >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; echo ': 1}' >> $KUBETUNE_REPORTS",
+    )
     agent = trial.start()
     wait_until(lambda: attempt.lines)
     (trial.folder / "go").touch()
@@ -67,7 +71,10 @@ def test_half_a_line_waits_for_its_other_half(trial: Trial, attempt: Attempt) ->
 def test_a_line_that_is_no_report_uses_its_number_and_blocks_nothing(trial: Trial, attempt: Attempt) -> None:
     assert write(trial, b'nonsense\n\n{"a": 1}\n\xff\xfe{}\n[1]\n{"a": 2}\r\n') == 0
     assert attempt.lines[:3] == ["nonsense", "", '{"a": 1}']
-    assert attempt.lines[3] == {"refused": "line of 4 bytes is not UTF-8 at byte 0", "digest": hashlib.sha256(b"\xff\xfe{}").hexdigest()}
+    assert attempt.lines[3] == {
+        "refused": "line of 4 bytes is not UTF-8 at byte 0",
+        "digest": hashlib.sha256(b"\xff\xfe{}").hexdigest(),
+    }
     assert attempt.lines[4:] == ["[1]", '{"a": 2}\r']
     assert sorted(attempt.refused) == [0, 1, 3, 4]
 
@@ -126,16 +133,19 @@ def peak(pid: int) -> int:
 
 REWRITES = {
     "cut and begun anew, shorter": ("printf '{\"b\": 1}\\n' > $KUBETUNE_REPORTS", ['{"b": 1}']),
-    "cut and begun anew, longer": ("printf '{\"b\": 1}\\n{\"b\": 2}\\n{\"b\": 3}\\n' > $KUBETUNE_REPORTS", ['{"b": 1}', '{"b": 2}', '{"b": 3}']),
-    "replaced by another file": ("printf '{\"b\": 1}\\n{\"a\": 2}\\n' > new; mv new $KUBETUNE_REPORTS", ['{"b": 1}', '{"a": 2}']),
-    "as long as before": ("printf '{\"a\": 1}\\n{\"b\": 2}\\n' 1<> $KUBETUNE_REPORTS", ['{"a": 1}', '{"b": 2}']),
+    "cut and begun anew, longer": (
+        'printf \'{"b": 1}\\n{"b": 2}\\n{"b": 3}\\n\' > $KUBETUNE_REPORTS',
+        ['{"b": 1}', '{"b": 2}', '{"b": 3}'],
+    ),
+    "replaced by another file": ('printf \'{"b": 1}\\n{"a": 2}\\n\' > new; mv new $KUBETUNE_REPORTS', ['{"b": 1}', '{"a": 2}']),
+    "as long as before": ('printf \'{"a": 1}\\n{"b": 2}\\n\' 1<> $KUBETUNE_REPORTS', ['{"a": 1}', '{"b": 2}']),
 }
 
 
 @pytest.mark.parametrize(("rewrite", "content"), REWRITES.values(), ids=REWRITES)
 def test_a_rewritten_file_is_told_from_its_start(trial: Trial, attempt: Attempt, rewrite: str, content: list[str]) -> None:
     """The intake then sees a known number with another content, which is its to judge."""
-    begin = "printf '{\"a\": 1}\\n{\"a\": 2}\\n' >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; "
+    begin = 'printf \'{"a": 1}\\n{"a": 2}\\n\' >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; '
     trial.pod("sh", "-c", begin + rewrite)
     agent = trial.start()
     wait_until(lambda: len(attempt.lines) == 2)
@@ -151,7 +161,11 @@ def test_a_rewritten_file_is_told_from_its_start(trial: Trial, attempt: Attempt,
 def test_a_file_that_is_no_file_is_not_read(trial: Trial, attempt: Attempt) -> None:
     """A program may put a link or a pipe there; the sidecar neither follows the one nor waits for the other."""
     (trial.folder / "secret").write_text('{"secret": 1}\n')
-    trial.run("sh", "-c", "rm $KUBETUNE_REPORTS; ln -s secret $KUBETUNE_REPORTS; sleep 0.2; rm $KUBETUNE_REPORTS; mkfifo $KUBETUNE_REPORTS")
+    trial.run(
+        "sh",
+        "-c",
+        "rm $KUBETUNE_REPORTS; ln -s secret $KUBETUNE_REPORTS; sleep 0.2; rm $KUBETUNE_REPORTS; mkfifo $KUBETUNE_REPORTS",
+    )
     assert attempt.lines == []
     assert attempt.eof is not None
     assert not os.path.lexists(trial.folder / wire.STOP_FILE)

@@ -18,7 +18,7 @@ PLAIN: dict[str, Any] = {"exit_code": None, "signal": None, "terminated": False,
 
 def outcome(attempt: Attempt) -> dict[str, Any]:
     assert attempt.eof is not None
-    return {name: value for name, value in attempt.eof.items() if name != "next"}
+    return {name: value for name, value in attempt.eof.items() if name not in ("next", "tail")}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,23 @@ def test_output_is_appended_to_its_files(trial: Trial, same: bool) -> None:  # n
     assert err.read_text() == ("before\nout\nerr\nout\n" if same else "err\n")
 
 
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        pytest.param("echo why >&2; exit 1", "why\n", id="what this attempt said"),
+        pytest.param("seq 9000 >&2; exit 1", "".join(f"{i}\n" for i in range(9001))[-2048:], id="the end of it"),
+        pytest.param("printf '\\377\\n' >&2; kill -9 $$", "\ufffd\n", id="no UTF-8"),
+        pytest.param("echo fine >&2", None, id="nothing when it went well"),
+    ],
+)
+def test_the_last_words_of_a_program_that_failed_are_told(trial: Trial, attempt: Attempt, says: str, told: str | None) -> None:
+    trial.err.write_text("what an attempt before this one said\n")
+    trial.run("sh", "-c", says)
+    assert attempt.eof is not None
+    assert attempt.eof.get("tail") == told
+    assert trial.status.get("tail") == told
+
+
 def test_output_without_a_file_goes_nowhere(trial: Trial, attempt: Attempt) -> None:
     trial.run("sh", "-c", "echo lost && echo lost >&2", stdout=None, stderr=None)
     assert outcome(attempt) == PLAIN | {"exit_code": 0}
@@ -120,7 +137,9 @@ def test_output_without_a_file_goes_nowhere(trial: Trial, attempt: Attempt) -> N
 
 
 def test_sigterm_is_handed_on_and_said(trial: Trial, attempt: Attempt) -> None:
-    trial.pod("sh", "-c", "trap 'echo {} >> $KUBETUNE_REPORTS; exit 7' TERM; echo {} >> $KUBETUNE_REPORTS; while :; do sleep 0.01; done")
+    trial.pod(
+        "sh", "-c", "trap 'echo {} >> $KUBETUNE_REPORTS; exit 7' TERM; echo {} >> $KUBETUNE_REPORTS; while :; do sleep 0.01; done"
+    )
     agent = trial.start()
     wait_until(lambda: attempt.lines)
     agent.terminate()

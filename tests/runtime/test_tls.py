@@ -30,7 +30,9 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {folder.name}")])
-        certificate = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        certificate = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         self.file = folder / "ca.pem"
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -87,7 +89,9 @@ def test_large_batches_travel_over_tls(trial: Trial, attempt: Attempt, authority
     assert [metrics["i"] for metrics in attempt.metrics] == list(range(200))
 
 
-def test_another_authority_is_not_believed(trial: Trial, attempt: Attempt, secure: Server, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_another_authority_is_not_believed(
+    trial: Trial, attempt: Attempt, secure: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     trial.point_to(secure.url, Authority(tmp_path_factory.mktemp("another")).file)
     assert nothing_was_told(trial, attempt, "certificate verify failed")
 

@@ -103,11 +103,13 @@ def state(results: Path) -> dict[str, Any]:
     folder = max(folders, key=lambda path: path.stat().st_mtime)
     history = load(folder, lambda body: api.parse(body).spec).history
     trials = [
-        [trial.number, dict(trial.params), trial.outcome and trial.outcome.value, trial.reason, trial.message, trial.value, trial.reports]
-        + [trial.attempts, trial.failures, trial.disruptions]
+        [
+            *(trial.number, dict(trial.params), trial.outcome and trial.outcome.value, trial.reason, trial.message),
+            *(trial.value, trial.reports, trial.attempts, trial.failures, trial.disruptions),
+        ]
         for trial in history.trials
     ]
-    files = {}
+    files: dict[str, Any] = {}
     for path in sorted(folder.glob("*-0*/*")):
         text = path.read_text(errors="replace")
         if path.name == "result.json":
@@ -141,8 +143,9 @@ def left(folder: Path) -> list[str]:
 def main(arguments: list[str]) -> None:
     """Run the command line."""
     file, results, *points = arguments
-    for fatal in [int(point) for point in points] or [None]:
-        print(json.dumps(once(file, Path(results) / f"{fatal}", fatal)))
+    fatal_ones: list[int | None] = [int(point) for point in points] or [None]
+    for fatal in fatal_ones:
+        sys.stdout.write(json.dumps(once(file, Path(results) / f"{fatal}", fatal)) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ RECORDS: list[Mapping[str, Any]] = [{"kind": "k", "n": n, "text": "ü\n" * (n % 
 def written(folder: Path, records: list[Mapping[str, Any]], *, opens: int = 1) -> Path:
     """Write the records in `opens` segments and give the newest."""
     share = -(-len(records) // opens)
+    epoch = 0
     for start in range(0, opens * share, share):
         opened, _ = journal.Journal.open(folder)
         for record in records[start : start + share]:
             opened.append([record])
         opened.close()
-    return folder / f"journal.{opened.epoch}.jsonl"
+        epoch = opened.epoch
+    return folder / f"journal.{epoch}.jsonl"
 
 
 @pytest.mark.parametrize("opens", [1, 2, 5])
@@ -45,7 +47,9 @@ def test_every_line_is_json(tmp_path: Path) -> None:
 
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_spoilt_tail_is_healed_or_refused_with_its_byte_and_never_a_wrong_state(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_spoilt_tail_is_healed_or_refused_with_its_byte_and_never_a_wrong_state(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("journal")
     path = written(folder, RECORDS, opens=data.draw(st.sampled_from([1, 3])))
     whole = path.read_bytes()
@@ -54,7 +58,9 @@ def test_a_spoilt_tail_is_healed_or_refused_with_its_byte_and_never_a_wrong_stat
     spoilt = {
         "cut": lambda: whole[:at],
         "repeat": lambda: whole + whole[at:],
-        "flip": lambda: whole[:at] + bytes(byte ^ data.draw(st.integers(1, 255)) for byte in whole[at : at + 1]) + whole[at + 1 :],
+        "flip": lambda: (
+            whole[:at] + bytes(byte ^ data.draw(st.integers(1, 255)) for byte in whole[at : at + 1]) + whole[at + 1 :]
+        ),
         "insert": lambda: whole[:at] + data.draw(st.binary(min_size=1, max_size=40)) + whole[at:],
         "zeros": lambda: whole[:at] + bytes(len(whole) - at),
     }[how]()
@@ -146,7 +152,9 @@ def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("short", [0, 1, 17], ids=["nothing", "one-byte", "some"])
-def test_a_write_that_fails_for_want_of_space_leaves_nothing_and_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
+def test_a_write_that_fails_for_want_of_space_leaves_nothing_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
     opened, _ = journal.Journal.open(tmp_path)
     opened.append([RECORDS[0]])
     real = os.write

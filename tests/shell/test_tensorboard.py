@@ -94,7 +94,9 @@ def test_values_are_read_back_by_tag() -> None:
     assert list(events(data)) == [{"wall_time": 1.5, "step": 300, "values": {"loss": 0.5, "a/é": -2.0, "stopped": 1.0}}]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e39, 10**400], ids=["NaN", "inf", "-inf", "1e39", "1e400"])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 1e39, 10**400], ids=["NaN", "inf", "-inf", "1e39", "1e400"]
+)
 def test_what_a_float32_cannot_hold_is_left_out(value: float) -> None:
     (event,) = events(tensorboard.scalars(0.0, 1, {"x": value, "y": 3.0e38}))
     assert list(event["values"]) == ["y"]

@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kubetune_operator.core.domains import Uniform
 from kubetune_operator.core.history import History, Key
 from kubetune_operator.core.plan import Create, Pod, PodPhase, Room, plan
 from kubetune_operator.core.records import Created, Decided, Drained, End, Record, Reported, decode, encode
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Parameter, Space
-from kubetune_operator.core.domains import Uniform
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Mode, Objective, Params, Verdict
 
 Line = Mapping[str, Any]
+WELL = End(exit_code=0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Script:
     """What one attempt's program does: report these lines, one a tick, then end so."""
 
     lines: Sequence[Line]
-    end: End = End(exit_code=0)
+    end: End = WELL
     disrupted: str = ""  # it is taken away instead of ending
     ignores_sigterm: bool = False
 
@@ -51,7 +52,7 @@ def spec(**changes: Any) -> Spec:
     return replace(start, **changes)
 
 
-def steady(lines: int = 3, end: End = End(exit_code=0)) -> Program:
+def steady(lines: int = 3, end: End = WELL) -> Program:
     """Give a program whose accuracy is its x at each of `lines` steps."""
     return lambda trial, attempt, params: Script([{"accuracy": params["x"] + step / 100} for step in range(lines)], end)
 
@@ -76,8 +77,8 @@ class World:
 
     def record(self, records: Sequence[Record]) -> None:
         """Fold records, and the decisions that they lead to, as the experiment does."""
-        for one in records:
-            one = decode(json.loads(json.dumps(encode(one))))
+        for given in records:
+            one = decode(json.loads(json.dumps(encode(given))))
             self.records.append(one)
             self.history.apply(one)
         decided = list(self.history.undecided.values())
@@ -122,9 +123,10 @@ class World:
                 continue
             if pod.phase is not PodPhase.RUNNING or not attempt.uid:
                 continue
-            self._step(key, pod)
+            self.step(key, pod)
 
-    def _step(self, key: Key, pod: Pod) -> None:
+    def step(self, key: Key, pod: Pod) -> None:
+        """Let one program write its next line, or end."""
         script = self.program(*key, self.history.trials[key[0]].params)
         sent = self.sent.get(key, 0)
         if pod.deleting:

@@ -7,15 +7,19 @@ No I/O here.
 The wire (JSON bodies, `Authorization: Bearer <token>`; the attempt follows from the token, never from the body):
 
     POST /v1/hello    {"wire": 1}                                  -> {"wire": 1, "next": N}
-    POST /v1/reports  {"first": N, "lines": [LINE, ...]}           -> {"next": M, "stop": bool, "refused": [[number, reason], ...]}
-    POST /v1/eof      {"next": N, "exit_code": int|null, "signal": int|null, "terminated": bool, "killed": bool, "error": str|null}
-                                                                   -> {"next": M, "closed": bool}
+    POST /v1/reports  {"first": N, "lines": [LINE, ...]}
+                      -> {"next": M, "stop": bool, "reason": str, "refused": [[number, reason], ...]}
+    POST /v1/eof      {"next": N, "exit_code": int|null, "signal": int|null, "terminated": bool, "killed": bool,
+                       "error": str|null, "tail": str}
+                      -> {"next": M, "closed": bool}
 
 A LINE is the line as the program wrote it (a string), or, where that cannot be sent, an object
 {"refused": why, "digest": hex} which uses the line's number. Lines are numbered from 0 in the order of the file.
 `next` is the number that the intake wants next; the sender rewinds to it. `closed` is false when eof came too early.
 Only 410 is final. Every other status, and every transport error, is tried again while the pod lives.
 """
+
+import math
 
 VERSION = 1
 
@@ -45,15 +49,15 @@ ACKNOWLEDGED_FILE = "acknowledged"  # the length in bytes of the report file tha
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def spell(value: float):
+def spell(value: float) -> "float | str":
     """Give a float as JSON can hold it: itself, or the word for what JSON has no number for."""
-    if value != value:
+    if math.isnan(value):
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def unspell(value):
+def unspell(value: object) -> object:
     """Give the number that a word stands for; anything else as it is (the inverse of `spell`)."""
     return _WORDS.get(value, value) if isinstance(value, str) else value

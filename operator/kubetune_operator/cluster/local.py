@@ -177,7 +177,12 @@ class Local:
         path.mkdir(mode=0o700, exist_ok=True)
         _write(path / "params.json", json.dumps(nested(wanted.params), ensure_ascii=False))
         _write(path / "token", secrets.token_urlsafe(32))
-        pod = asdict(launch) | {"env": env, "endpoint": str(self._folder / "endpoint.json"), "uid": secrets.token_hex(8), "gpus": gpus}
+        pod = asdict(launch) | {
+            "env": env,
+            "endpoint": str(self._folder / "endpoint.json"),
+            "uid": secrets.token_hex(8),
+            "gpus": gpus,
+        }
         _write(path / "pod.json", json.dumps(pod))  # last: a folder without it counts for nothing
 
     def _adopt(self, key: Key, path: Path) -> _Seen:
@@ -211,12 +216,12 @@ class Local:
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
         if seen.agent is not None and seen.agent.poll() is None:
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)  # it is just taking its place, or just leaving it
-        end = _end(seen.folder)
-        if not seen.drained and (end is None or seen.agent is None or seen.agent.returncode != 0):
+        found = _end(seen.folder)
+        if not seen.drained and (found is None or seen.agent is None or seen.agent.returncode != 0):
             seen.drained = True  # what the dead one has not shipped is in its folder still
             self._start(seen, "--drain")
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
-        return Pod(seen.uid, PodPhase.ENDED, seen.deleting, end or End(error="AgentLost"))
+        return Pod(seen.uid, PodPhase.ENDED, seen.deleting, found or End(error="AgentLost"))
 
     def _free_gpus(self) -> tuple[str, ...]:
         taken = {gpu for seen in self._seen.values() if not seen.forgotten for gpu in seen.gpus}

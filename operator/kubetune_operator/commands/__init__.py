@@ -1,1 +1,1 @@
-"""The commands of the `kubetune` line, one module each with `main(options) -> exit code`. The words and options are in `kubetune.cli`."""
+"""The commands of the `kubetune` line: a module each, with `main(options) -> exit code`. Their options are in `kubetune.cli`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Mapping
@@ -121,4 +120,4 @@ def _gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(filter(None, visible.split(",")))
-    return tuple(str(number) for number in range(len(glob.glob("/dev/nvidia[0-9]*"))))
+    return tuple(str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*")))))

@@ -26,7 +26,7 @@ from kubetune_operator import api, console, status
 from kubetune_operator.api import reading
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.local import Local
-from kubetune_operator.commands import checked
+from kubetune_operator.commands import checked, say
 from kubetune_operator.commands.machine import Machine
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import IGNORED_SIGTERM
@@ -44,6 +44,16 @@ RUN = ".run"  # in the experiment's folder: what its processes need while they r
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, read and checked."""
+
+    body: Mapping[str, Any]
+    wanted: api.Experiment
+    root: Path  # where results go
+    here: Path  # the YAML's folder
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One experiment, opened and locked: all that running it needs."""
 
@@ -56,41 +66,42 @@ class Job:
 
 def main(options: argparse.Namespace) -> int:
     """Run the command."""
-    out = Console(highlight=False, soft_wrap=True)
+    path = Path(options.file)
+    root = Path(options.results or os.environ.get("KUBETUNE_RESULTS") or Path.home() / "kubetune_results").absolute()
     try:
-        return asyncio.run(_run(options, out))
+        document = reading.read(path)
+        wanted = checked.check(document.body, seed=random.SystemRandom().randrange(2**31), here=True)
+        return asyncio.run(_run(Request(document.body, wanted, root, path.absolute().parent), options))
     except InvalidSpec as refusal:
-        print(f"{options.file}: refused", *(f"  {problem}" for problem in refusal.problems), sep="\n", file=sys.stderr)
+        say.refusal(options.file, refusal)
         return REFUSED
     except (KubetuneError, OSError) as error:
-        print(f"kubetune: {error}", file=sys.stderr)
+        say.error(error)
         return FAILED
 
 
-async def _run(options: argparse.Namespace, out: Console) -> int:
-    path = Path(options.file)
-    root = Path(options.results or os.environ.get("KUBETUNE_RESULTS") or Path.home() / "kubetune_results").absolute()
-    document = reading.read(path)
-    wanted = checked.check(document.body, seed=random.SystemRandom().randrange(2**31), here=True)
-    job = await _resume(document.body, wanted, root, path) if options.resume else _create(wanted, root, path)
+async def _run(request: Request, options: argparse.Namespace) -> int:
+    job = await _resume(request) if options.resume else _create(request)
     try:
-        return await _work(job, out, options)
+        return await _work(job, Console(highlight=False, soft_wrap=True), options)
     finally:
         await job.experiment.close()
 
 
-def _create(wanted: api.Experiment, root: Path, path: Path) -> Job:
+def _create(request: Request) -> Job:
+    wanted = request.wanted
     if wanted.spec.suspend:
         raise KubetuneError("spec.suspend is true, so nothing would start; set it to false")
     uid = str(uuid.uuid4())
-    folder = ExperimentFolder.create(root, wanted.namespace, wanted.name, uid)
+    folder = ExperimentFolder.create(request.root, wanted.namespace, wanted.name, uid)
     _lock(folder)
     created = Created(wanted.name, wanted.namespace, uid, wanted.body, time.time())
     experiment = Experiment.create(folder.path, created, wanted.spec, time.time)
-    return Job(wanted, experiment, folder, path.absolute().parent, None)
+    return Job(wanted, experiment, folder, request.here, None)
 
 
-async def _resume(body: Mapping[str, Any], wanted: api.Experiment, root: Path, path: Path) -> Job:
+async def _resume(request: Request) -> Job:
+    wanted, root = request.wanted, request.root
     folder = ExperimentFolder.newest(root, wanted.namespace, wanted.name)
     if folder is None:
         raise KubetuneError(
@@ -99,7 +110,7 @@ async def _resume(body: Mapping[str, Any], wanted: api.Experiment, root: Path, p
     _lock(folder)
     experiment, past = Experiment.resume(folder.path, _spec_of, time.time)
     before = past.body["spec"]
-    now = checked.check(body, seed=before["search"]["seed"], here=True)
+    now = checked.check(request.body, seed=before["search"]["seed"], here=True)
     after = now.body["spec"]
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     for name in changed:
@@ -111,7 +122,7 @@ async def _resume(body: Mapping[str, Any], wanted: api.Experiment, root: Path, p
             )
     if changed:
         await experiment.edit(now.body, now.spec)
-    return Job(now, experiment, folder, path.absolute().parent, past)
+    return Job(now, experiment, folder, request.here, past)
 
 
 def _spec_of(body: Mapping[str, Any]) -> Any:
@@ -134,9 +145,7 @@ def _lock(folder: ExperimentFolder) -> None:
 async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
     history = job.experiment.history
     machine = Machine(job.wanted, job.folder, job.here, os.environ)
-    cluster = Local(
-        job.folder.path / RUN, machine.launch, open_attempts=history.open, gpus=machine.gpus, each=machine.gpus_each
-    )
+    cluster = Local(job.folder.path / RUN, machine.launch, open_attempts=history.open, gpus=machine.gpus, each=machine.gpus_each)
     cluster.allow(machine.room())
     progress = console.Progress(history, job.wanted.name, out, quiet=options.quiet)
     publisher = Publisher(history, job.wanted.name, Files(job.folder, events=job.wanted.tensorboard), progress)
@@ -202,27 +211,27 @@ def _say_what_is_left_out(machine: Machine, progress: console.Progress) -> None:
 def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespace) -> int:
     history, name = job.experiment.history, job.wanted.name
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         out.print(text, markup=False)
 
-    console.summary(history, name, say)
+    console.summary(history, name, tell)
     best = status.best(history)
     if best is not None:
         again = machine.program(Wanted(best.number, 0, best.params))
-        say(f"run it again  cd {shlex.quote(str(job.here))} && {shlex.join(again.argv)}")
-        say(f"its files     {job.folder.trial(status.trial_name(name, best.number))}")
-    say(f"all files     {job.folder.path}")
+        tell(f"run it again  cd {shlex.quote(str(job.here))} && {shlex.join(again.argv)}")
+        tell(f"its files     {job.folder.trial(status.trial_name(name, best.number))}")
+    tell(f"all files     {job.folder.path}")
     if history.finished is None:
-        say(f"interrupted; go on with: kubetune run {shlex.quote(options.file)} --resume{_where(options)}")
+        tell(f"interrupted; go on with: kubetune run {shlex.quote(options.file)} --resume{_where(options)}")
         return INTERRUPTED
     if not status.succeeded(history):
         return FAILED
     trouble = [trial for trial in history.trials if trial.outcome is Outcome.FAILED or trial.message == IGNORED_SIGTERM]
     for trial in trouble[:10]:
         where = job.folder.trial(status.trial_name(name, trial.number)) / "error.txt"
-        say(f"trouble       {status.trial_name(name, trial.number)}: {console.why(trial)}  ({where})")
+        tell(f"trouble       {status.trial_name(name, trial.number)}: {console.why(trial)}  ({where})")
     if len(trouble) > 10:
-        say(f"trouble       and {len(trouble) - 10} more; see trials.csv")
+        tell(f"trouble       and {len(trouble) - 10} more; see trials.csv")
     return TROUBLE if trouble else OK
 
 

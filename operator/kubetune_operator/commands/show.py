@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from kubetune_operator import api, console
+from kubetune_operator.commands import say
 from kubetune_operator.errors import KubetuneError
 from kubetune_operator.experiment import load
 
@@ -17,12 +17,13 @@ def main(options: argparse.Namespace) -> int:
     """Run the command."""
     folder = Path(options.folder)
     out = Console(highlight=False, soft_wrap=True)
+    if not any(folder.glob("journal.*.jsonl")):
+        say.error(f"{folder}: there is no journal, so no experiment; name a folder such as ~/kubetune_results/default/digits")
+        return 2
     try:
-        if not any(folder.glob("journal.*.jsonl")):
-            raise KubetuneError(f"{folder}: no experiment is in this folder (there is no journal); name one such as ~/kubetune_results/default/digits")
         history = load(folder, lambda body: api.parse(body).spec).history
     except (KubetuneError, OSError) as error:
-        print(f"kubetune: {error}", file=sys.stderr)
+        say.error(error)
         return 2
     name = history.created.name if history.created else folder.name
     out.print(console.table(history, name, history.trials))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from kubetune_operator.api import reading
-from kubetune_operator.commands import checked
+from kubetune_operator.commands import checked, say
 from kubetune_operator.errors import InvalidSpec, KubetuneError
 
 
@@ -16,12 +15,12 @@ def main(options: argparse.Namespace) -> int:
     try:
         experiment = checked.check(reading.read(Path(options.file)).body, seed=0, here=False)
     except InvalidSpec as refusal:
-        print(f"{options.file}: refused", *(f"  {problem}" for problem in refusal.problems), sep="\n", file=sys.stderr)
+        say.refusal(options.file, refusal)
         return 2
     except (KubetuneError, OSError) as error:
-        print(f"kubetune: {error}", file=sys.stderr)
+        say.error(error)
         return 2
     spec = experiment.spec
     grid = f" ({spec.num_samples} samples of a grid of {spec.space.grid_size})" if spec.space.grid_size > 1 else ""
-    print(f"{options.file}: {experiment.name} is valid: {spec.total} trials{grid}, {spec.max_concurrent} at once")
+    say.line(f"{options.file}: {experiment.name} is valid: {spec.total} trials{grid}, {spec.max_concurrent} at once")
     return 0

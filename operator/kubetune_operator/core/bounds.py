@@ -40,5 +40,5 @@ class Rule:
 
 
 def setting(description: str, *, default: Any = MISSING, **bounds: Any) -> Any:
-    """Declare one field of a settings class: `low: float = setting("the lower end", le=9e15)`."""
+    """Declare one field of a settings class: its description, its default if it has one, its bounds by name."""
     return field(default=default, metadata={KEY: Setting(description, **bounds)})

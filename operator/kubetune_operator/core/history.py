@@ -173,7 +173,6 @@ class History:
                 self._whole(record)
         return None
 
-
     def _line(self, trial: int, attempt: int, digest: str, *, accepted: int = 0, refused: int = 0) -> Attempt:
         key = (trial, attempt)
         self.digests[key].append(digest)
@@ -261,9 +260,7 @@ class History:
                     return  # bound for ever
                 self.open[key] = replace(self.open[key], uid=record.uid, bound=record.time, last_time=record.time)
             case Condemned():
-                self.open[key] = replace(
-                    self.open[key], intent=record.intent, reason=record.reason, message=record.message
-                )
+                self.open[key] = replace(self.open[key], intent=record.intent, reason=record.reason, message=record.message)
             case Drained():
                 self.open[key] = replace(self.open[key], end=record.end)
 

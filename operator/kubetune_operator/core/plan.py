@@ -244,7 +244,7 @@ def _failed_too_often(history: History) -> tuple[str, str] | None:
 
 
 def metric_missing(history: History) -> str:
-    """Say that nobody reports the objective, once enough attempts have shown it; "" while that is not so."""
+    """Say that nobody reports the objective, once enough attempts have shown it; an empty text before that."""
     enough = min(3, history.spec.max_concurrent, history.spec.total)
     if history.with_metric or len(history.without_metric) < enough:
         return ""
@@ -256,7 +256,7 @@ def metric_missing(history: History) -> str:
 
 
 def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
-    """End what waits; finish when nothing is open. (What runs is condemned one by one in `_attempt`.)"""
+    """End what waits, and finish when nothing is open; what runs is condemned one by one in `_attempt`."""
     for number in history.waiting:
         yield Ended(number, Outcome.CANCELLED, ending.reason, "the experiment ended before it", now)
     if not history.open and not history.waiting:

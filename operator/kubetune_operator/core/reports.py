@@ -33,7 +33,7 @@ def parse(line: str) -> Metrics:
         # Python's own limit on the digits of a whole number arrives as a plain ValueError.
         _refuse(f"not JSON: {error}, got {_start(line)}")
     if not isinstance(value, dict):
-        _refuse(f"must be a JSON object such as {{\"loss\": 0.3}}, got {_start(line)}")
+        _refuse(f'must be a JSON object such as {{"loss": 0.3}}, got {_start(line)}')
     if not value:
         _refuse("must report at least one metric, got {}")
     metrics = _read(value, "", 1)

@@ -4,10 +4,17 @@ Standard library only, so that `kubetune --help` works wherever the SDK is insta
 needs the extra `local`.
 """
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import sys
+from typing import TYPE_CHECKING, Sequence
 
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name for it
+
+INTERRUPTED = 130
 EXIT_CODES = """
 exit codes of run:
   0    every trial ended well (stopped early is well)
@@ -18,20 +25,28 @@ exit codes of run:
 """
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
     options = parser().parse_args(argv)
+    try:
+        return _command(options)
+    except KeyboardInterrupt:  # before, or after, the time in which a command minds it itself
+        sys.stderr.write("kubetune: interrupted\n")
+        return INTERRUPTED
+
+
+def _command(options: argparse.Namespace) -> int:
     try:
         module = importlib.import_module("kubetune_operator.commands." + options.command)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("kubetune_operator"):
             raise
-        print(
-            "kubetune: `kubetune %s` needs the operator's code on this machine: pip install 'kubetune[local]'" % options.command,
-            file=sys.stderr,
+        sys.stderr.write(
+            f"kubetune: `{options.command}` needs the operator's code on this machine: pip install 'kubetune[local]'\n"
         )
         return 2
-    return module.main(options)
+    code: int = module.main(options)
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,11 +61,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _run(commands) -> None:
+def _run(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
         help="run an experiment on this machine",
-        description="Run a TuneExperiment on this machine: each trial is a process, in the folder of FILE, with this environment's python.",
+        description="Run a TuneExperiment on this machine: a process a trial, in FILE's folder, with this environment's python.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,16 +75,16 @@ def _run(commands) -> None:
     run.add_argument("-q", "--quiet", action="store_true", help="print nothing but the summary")
 
 
-def _validate(commands) -> None:
+def _validate(commands: Commands) -> None:
     validate = commands.add_parser(
         "validate",
         help="check an experiment without running it",
-        description="Check an experiment as the API server and the operator would; every problem is printed, exit code 2 if there is one.",
+        description="Check an experiment as the API server and the operator would; prints every problem (exit code 2).",
     )
     validate.add_argument("file", metavar="FILE", help="the experiment (YAML)")
 
 
-def _show(commands) -> None:
+def _show(commands: Commands) -> None:
     show = commands.add_parser(
         "show",
         help="print the trials of an experiment that has run, or is running",
@@ -78,7 +93,7 @@ def _show(commands) -> None:
     show.add_argument("folder", metavar="FOLDER", help="the experiment's folder, such as ~/kubetune_results/default/digits")
 
 
-def _results(command) -> None:
+def _results(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--results", metavar="DIR", help="where results go (default: $KUBETUNE_RESULTS, else ~/kubetune_results)"
     )

@@ -61,7 +61,7 @@ class Connection:
         while rest:
             try:
                 rest = rest[self._socket.send(rest[:_PIECE]) :]
-            except OSError as error:  # noqa: PERF203 - it is there to be tried again
+            except OSError as error:
                 yield self._patience.after(error, self._socket, select.POLLOUT)
         status, headers = yield from self._head()
         while status < 200:  # "100 Continue" and its like only announce the answer

@@ -13,9 +13,12 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 
 from kubetune import wire
+
+_TRIES, _BETWEEN = 20, 0.01  # seconds; to tell who holds a claim from who looks at it
 
 
 class Folder:
@@ -38,7 +41,7 @@ class Folder:
         self._lock = os.open(aside, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            os.write(self._lock, b"%d\n" % os.getpid())
+            self._sign()
             os.link(aside, self._file("claim"))
         except FileExistsError:
             os.close(self._lock)
@@ -70,13 +73,18 @@ class Folder:
 
     def _take_over(self) -> bool:
         self._lock = os.open(self._file("claim"), os.O_RDWR)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, b"%d\n" % os.getpid())
-        return True
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # a living agent's; or somebody only looks whether there is one
+                time.sleep(_BETWEEN)
+            else:
+                self._sign()
+                return True
+        return False
+
+    def _sign(self) -> None:
+        os.pwrite(self._lock, b"%-10d\n" % os.getpid(), 0)  # always as long, so that no reader finds half of it
 
     def _file(self, name: str) -> str:
         return os.path.join(self._path, name)

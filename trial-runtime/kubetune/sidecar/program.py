@@ -13,7 +13,9 @@ import signal
 import time
 from collections.abc import Callable
 
+_DESCRIPTORS = 4096  # looked at where they cannot be listed
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
+_LAST_WORDS = 2048  # bytes of stderr
 
 
 class Pod:
@@ -31,6 +33,23 @@ class Pod:
         self.endpoint = str(said["endpoint"])
         if not self.argv:
             raise ValueError("argv: must name a command, got []")
+        self._said_before = self._said()  # by an attempt before this one: the file goes on
+
+    def last_words(self) -> str:
+        """Give the end of what the program has said on stderr, for error.txt."""
+        size = self._said()
+        try:
+            with open(self.stderr, "rb") as file:
+                file.seek(max(self._said_before, size - _LAST_WORDS))
+                return file.read(_LAST_WORDS).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def _said(self) -> int:
+        try:
+            return os.stat(self.stderr).st_size
+        except OSError:
+            return 0
 
 
 class Program:
@@ -168,10 +187,14 @@ def _redirect(pod: Pod) -> None:
 
 def _close_on_exec() -> None:
     """Leave the program nothing but 0, 1 and 2, also of what the agent was given by whoever started it."""
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.set_inheritable(int(name), False)  # noqa: FBT003 - as os has it
+    try:
+        descriptors = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # no /proc
+        descriptors = list(range(_DESCRIPTORS))
+    for descriptor in descriptors:
+        if descriptor > 2:
+            with contextlib.suppress(OSError):  # the listing's own, or none
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no keyword
 
 
 def _bytes(text: str) -> bytes:

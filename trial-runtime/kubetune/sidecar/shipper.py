@@ -5,6 +5,7 @@ It never gives up by itself: what fails is asked again until it is answered, or 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -112,14 +113,15 @@ class Shipper:
             try:
                 answer = yield from self._intake.ask(path, body)
                 number = _wanted(answer)
-            except (OSError, ValueError, Refused) as error:  # noqa: PERF203 - it is there to be tried again
+            except (OSError, ValueError, Refused) as error:
                 if isinstance(error, Refused) and error.status == _GONE:
                     raise
                 yield from self._back_off(str(error))
             else:
                 self._problem = ""
                 if answer.get("stop"):
-                    yield from self._write(lambda: self._folder.stop("the experiment has stopped this trial"))
+                    reason = str(answer.get("reason") or "the experiment has stopped this trial")
+                    yield from self._write(functools.partial(self._folder.stop, reason))
                 return number, bool(answer.get("closed"))
 
     def _acknowledge(self) -> Generator[Wait, None, None]:
@@ -130,7 +132,7 @@ class Shipper:
         while True:
             try:
                 return write()
-            except OSError as error:  # noqa: PERF203 - it is there to be tried again
+            except OSError as error:
                 yield from self._back_off(str(error))
 
     def _back_off(self, problem: str = "") -> Generator[Wait, None, None]:

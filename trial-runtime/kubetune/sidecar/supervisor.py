@@ -52,7 +52,7 @@ class Supervisor:
         status = self._folder.status()
         self._status.update(status)
         if status.get("state") == "ended":
-            self._flush({name: status.get(name) for name in program.ended(None)})
+            self._flush({name: status.get(name) for name in (*program.ended(None), "tail")})
         else:
             pid = status.get("pid")
             if isinstance(pid, int):
@@ -81,12 +81,14 @@ class Supervisor:
         return outcome is not None
 
     def _announce(self, pid: int) -> None:
-        self._status = {"pid": pid, "started": time.time(), "start_ticks": program.start_ticks(pid)}
-        self._folder.record({"state": "running", **self._status})
+        self._status = {"state": "running", "pid": pid, "started": time.time(), "start_ticks": program.start_ticks(pid)}
+        self._folder.record(self._status)
 
     def _end(self, outcome: dict[str, object]) -> None:
+        if outcome["exit_code"] != 0:
+            outcome = {**outcome, "tail": self._pod.last_words()}
         try:
-            self._folder.record({"state": "ended", **self._status, **outcome, "ended": time.time()})
+            self._folder.record({**self._status, "state": "ended", **outcome, "ended": time.time()})
         except OSError as error:  # eof says the same
             sys.stderr.write(f"kubetune: {error}\n")
         self._flush(outcome)

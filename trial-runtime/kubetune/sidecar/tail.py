@@ -45,20 +45,9 @@ class Tail:
     def refresh(self) -> bool:
         """Look at the file again and say whether it has changed; a rewritten one is read from its start."""
         try:
-            found = os.lstat(self._path)
-        except FileNotFoundError:
+            return self._look()
+        except OSError:  # gone, or no longer ours to read: whatever the program did to it, it may come back
             return False
-        if not stat.S_ISREG(found.st_mode):  # a link, a pipe: nothing that a report file could be
-            return False
-        seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        if seen[:2] != self._inode:
-            self._open()
-        elif found.st_size < self._position or not self._guard_stands():
-            self._forget()
-        return True
 
     def end(self) -> None:
         """Take note that nobody writes any more."""
@@ -71,6 +60,18 @@ class Tail:
             self._restart(*max(mark for mark in self._marks if mark[0] <= number))
         while self.number < number and self.take() is not None:
             pass
+
+    def _look(self) -> bool:
+        found = os.lstat(self._path)
+        seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if seen == self._seen or not stat.S_ISREG(found.st_mode):  # a link or a pipe is no report file
+            return False
+        self._seen = seen
+        if seen[:2] != self._inode:
+            self._open()
+        elif found.st_size < self._position or not self._guard_stands():
+            self._forget()
+        return True
 
     def _open(self) -> None:
         if self._descriptor >= 0:

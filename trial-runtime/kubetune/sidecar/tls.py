@@ -23,7 +23,7 @@ def secure(plain: socket.socket, host: str, ca: str | None, patience: Patience) 
     while True:
         try:
             secured.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:  # noqa: PERF203 - it is there to be tried again
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
             yield patience.after(error, secured, 0)
         except OSError:
             secured.close()  # the plain socket has been taken over

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from heapq import heappop, heappush, heappushpop
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ from kubetune_operator.core.trials import CONTINUE, TRAINING_ITERATION, Decision
 class Asha:
     """Ray's settings and Ray's defaults."""
 
-    # Both bounds from below keep the rungs few (530 at most): 1e-6 is a microsecond of a time in seconds.
+    # Both bounds from below keep the rungs few (531 at most): 1e-6 is a microsecond of a time in seconds.
     time_attr: str = setting("the reported value that is the time", default=TRAINING_ITERATION, max_length=128)
     max_t: float = setting("the time at which a trial has had its whole budget", default=100, gt=0, le=LARGEST)
     grace_period: float = setting("the time of the first rung; no trial is stopped before", default=1, ge=1e-6, le=LARGEST)
@@ -114,18 +114,24 @@ class Rung:
     time: float
     factor: Fraction
     trials: set[int] = field(default_factory=set, init=False)
-    _better: list[float] = field(
-        default_factory=list, init=False
-    )  # a heap of the negated losses up to the place: [0] is the last of them
-    _worse: list[float] = field(default_factory=list, init=False)  # a heap of the losses after it: [0] is the first of them
+    # Two heaps: the losses up to the place, negated, so that [0] is the last of them; and those after it, [0] the first.
+    _better: list[float] = field(default_factory=list, init=False)
+    _worse: list[float] = field(default_factory=list, init=False)
     _best: float = field(default=math.inf, init=False)
+    _rest: int = field(default=0, init=False)  # how far the place is past that last one, in parts of the factor's numerator
 
     def add(self, trial: int, loss: float) -> None:
         """Record a trial that is not here yet."""
-        heappush(self._worse, -heappushpop(self._better, -loss))
+        place, self._rest = divmod(len(self.trials) * self.factor.denominator, self.factor.numerator)
         self.trials.add(trial)
         self._best = min(self._best, loss)
-        if len(self._better) <= self._place()[0]:
+        if self._better and loss < -self._better[0]:
+            heappush(self._better, -loss)
+        else:
+            heappush(self._worse, loss)
+        if len(self._better) > place + 1:
+            heappush(self._worse, -heappop(self._better))
+        elif len(self._better) <= place:
             heappush(self._better, -heappop(self._worse))
 
     def fails(self, loss: float) -> bool:
@@ -137,14 +143,13 @@ class Rung:
         low = -self._better[0]
         if loss <= low:
             return False
-        _, rest = self._place()
-        if not rest or self._worse[0] <= loss:
+        if not self._rest or self._worse[0] <= loss:
             return True
         high = self._worse[0]
         if high == math.inf:
             return False
         kept = self.factor.numerator
-        return (Fraction(loss) - Fraction(low)) * kept > (Fraction(high) - Fraction(low)) * rest
+        return (Fraction(loss) - Fraction(low)) * kept > (Fraction(high) - Fraction(low)) * self._rest
 
     def facts(self) -> dict[str, Any]:
         """Say what a loss is compared with here; the cutoff, rounded for the eye, is None as long as nobody is here."""
@@ -153,16 +158,11 @@ class Rung:
     def _cutoff(self) -> float | None:
         if not self.trials:
             return None
-        _, rest = self._place()
         low = -self._better[0]
-        if not rest or self._worse[0] == low:
+        if not self._rest or self._worse[0] == low:
             return low
-        share = rest / self.factor.numerator
+        share = self._rest / self.factor.numerator
         return low * (1 - share) + self._worse[0] * share
-
-    def _place(self) -> tuple[int, int]:
-        """Give the cutoff's place among the entries: whole, and the rest in parts of the factor's numerator."""
-        return divmod((len(self.trials) - 1) * self.factor.denominator, self.factor.numerator)
 
 
 def milestones(settings: Asha) -> list[float]:
@@ -187,6 +187,8 @@ def accumulated_odds(settings: Asha) -> list[float]:
 
 
 def _draw(seed: int, odds: Sequence[float], trial: int) -> int:
+    if len(odds) == 1:
+        return 0
     # A hash instead of a generator: the same after a restart, with nothing to keep.
     digest = hashlib.sha256(f"bracket {seed} {trial}".encode()).digest()
     point = int.from_bytes(digest[:6], "big") / 2**48  # in [0, 1)

@@ -1,0 +1,75 @@
+"""`kubetune run` is killed with SIGKILL after every durable step, one run each, and resumed: nothing is lost, doubled or left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shell.conftest import experiment
+
+# One trial at a time, and each report waits for its decision: so that what an undisturbed run does is one thing only.
+PROGRAM = """
+import sys, kubetune
+trial = kubetune.trial()
+print("attempt", trial.attempt, "of", trial.name, flush=True)
+for i in range(4):
+    if trial.number == 2 and trial.attempt == 0 and i == 1:
+        sys.exit(3)
+    kubetune.report(accuracy=kubetune.params()["x"] * (1 - 0.5 ** (i + 1)), wait=True)
+"""
+SHARES = 4  # of the points, so that the tests can run side by side
+
+
+def crashing(folder: Path, *points: int) -> list[dict[str, Any]]:
+    """Run the experiment, killed at each of these points; without any, undisturbed."""
+    (folder / "crash.py").write_text(PROGRAM)
+    body = experiment(
+        ["python", "crash.py"],
+        numSamples=4,
+        maxConcurrentTrials=1,
+        failure={"maxFailures": 1},
+        scheduler={"asha": {"maxT": 4, "reductionFactor": 2}},
+    )
+    (folder / "crash.yaml").write_text(json.dumps(body))
+    words = [sys.executable, "-m", "tests.shell.crashing", str(folder / "crash.yaml"), str(folder / "results"), *map(str, points)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=280)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return crashing(tmp_path_factory.mktemp("undisturbed"))[0]
+
+
+def test_the_undisturbed_run_has_early_stops_a_retry_and_whole_runs(undisturbed: dict[str, Any]) -> None:
+    assert undisturbed["codes"] == [0]
+    assert [(trial[2], trial[3]) for trial in undisturbed["trials"]] == [
+        ("Succeeded", "MaxT"),
+        ("Stopped", "Asha"),
+        ("Succeeded", "MaxT"),
+        ("Stopped", "Asha"),
+    ]
+    assert undisturbed["trials"][2][7:9] == [2, 1], "two attempts, one failure"
+    assert undisturbed["points"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_killed_at_any_point_and_resumed_it_ends_as_if_undisturbed(
+    undisturbed: dict[str, Any], share: int, tmp_path: Path
+) -> None:
+    # A few more than an undisturbed run has: the number of turns is not the same each time.
+    points = range(1 + share, undisturbed["points"] + 3, SHARES)
+    killed = 0
+    for run in crashing(tmp_path, *points):
+        killed += run["codes"][0] == -9
+        assert run["codes"][-1] == 0, run
+        for what in ("finished", "trials", "files", "left"):
+            assert run[what] == undisturbed[what], f"{what} after a SIGKILL at point {run['fatal']}"
+    assert killed >= len(points) - 2

@@ -1,0 +1,216 @@
+"""`kubetune run` for real: processes, agents, intake, journal and files, as a user has them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.shell.conftest import Run, command
+
+Kubetune = Callable[..., Run]
+GOOD = "import kubetune\nfor i in range(3): kubetune.report(accuracy=kubetune.params()['x'] + i)\n"
+
+
+def program_of(case: str) -> str:
+    """Give a program that does well in all trials but number 1, where it does this."""
+    return f"import os, sys, time, signal, kubetune\nif kubetune.trial().number == 1:\n    {case}\n" + GOOD
+
+
+def test_a_good_run_ends_with_0_and_names_the_best_and_its_files(kubetune: Kubetune) -> None:
+    run = kubetune(GOOD, numSamples=4)
+    assert run.code == 0, run.err
+    best = max(range(4), key=lambda number: json.loads((run.trial(number) / "params.json").read_text())["x"])
+    assert f"best trial  exp-{best:05d}" in run.out
+    assert str(run.trial(best).resolve()) in run.out
+    assert "run it again" in run.out
+    with (run.folder / "trials.csv").open() as lines:
+        table = list(csv.DictReader(lines))
+    assert [row["state"] for row in table] == ["Succeeded"] * 4
+    with (run.trial(0) / "progress.csv").open() as lines:
+        assert [row["training_iteration"] for row in csv.DictReader(lines)] == ["1", "2", "3"]
+    assert [row["done"] for row in run.rows(0)] == [False, False, True]
+    assert json.loads((run.folder / "experiment.json").read_text())["status"]["state"] == "Completed"
+    assert not list((run.folder / ".run").glob("*-*"))
+
+
+@pytest.mark.parametrize(
+    ("case", "reason", "says"),
+    [
+        ("sys.exit(3)", "ExitCode", "exit code 3"),
+        ("raise ValueError('no such layer')", "ExitCode", "no such layer"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "Killed", "signal 9"),
+        ("sys.exit(0)", "NoReports", "never reported"),
+        ("os.execvp('no-such-program', ['no-such-program'])", "ExitCode", "exit code 1"),
+    ],
+    ids=["exits-3", "raises", "is-killed", "no-report", "cannot-exec"],
+)
+def test_a_trial_that_fails_is_named_everywhere_and_the_others_go_on(
+    kubetune: Kubetune, case: str, reason: str, says: str
+) -> None:
+    run = kubetune(program_of(case), numSamples=4)
+    assert run.code == 3, run.out + run.err
+    assert "3 had their whole budget, 1 failed" in run.out
+    assert f"trouble       exp-00001: {reason}" in run.out
+    error = (run.trial(1) / "error.txt").read_text()
+    assert error.startswith("Failure # 1 (occurred at ")
+    assert reason in error
+    assert says in error
+    with (run.folder / "trials.csv").open() as lines:
+        assert [row["reason"] for row in csv.DictReader(lines)] == ["Completed", reason, "Completed", "Completed"]
+
+
+def test_a_command_that_does_not_exist_ends_the_experiment_with_its_name(kubetune: Kubetune, tmp_path: Path) -> None:
+    run = kubetune(GOOD, numSamples=30, trial={"template": {"spec": {"containers": [{"name": "t", "command": ["trian"]}]}}})
+    assert run.code == 1
+    assert "NotStarted" in run.out
+    assert "command not found: trian" in run.out
+    assert "command not found: trian" in (run.trial(0) / "error.txt").read_text()
+
+
+def test_a_stopped_trial_that_ignores_sigterm_is_killed_after_its_grace_and_named(kubetune: Kubetune) -> None:
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); open(os.environ['KUBETUNE_REPORTS'], 'a').write('{\"accuracy\": 9}\\n'); time.sleep(60)"
+    run = kubetune(program_of(deaf), numSamples=3, stop={"metrics": {"accuracy": 8}})
+    assert run.code == 3, run.out + run.err
+    assert "exp-00001: met a criterion of stop: ignored SIGTERM" in run.out
+    assert "ignored SIGTERM" in (run.trial(1) / "error.txt").read_text()
+    assert (run.trial(1) / "stdout").read_text() in {"", "1\n"}
+
+
+def test_a_thousand_reports_from_a_shell_loop_are_there_in_order(kubetune: Kubetune) -> None:
+    loop = 'i=0; while [ $i -lt 1000 ]; do echo "{\\"accuracy\\": $i}" >> "$KUBETUNE_REPORTS"; i=$((i+1)); done'
+    run = kubetune(loop, interpreter="sh")
+    assert run.code == 0, run.out + run.err
+    assert [row["accuracy"] for row in run.rows(0)] == list(range(1000))
+    assert [row["training_iteration"] for row in run.rows(0)] == list(range(1, 1001))
+
+
+def test_whatever_a_program_writes_result_json_is_valid_on_each_line(kubetune: Kubetune) -> None:
+    lines = [
+        '{"accuracy": NaN, "up": Infinity, "down": -Infinity}',
+        '{"accuracy": 1, "big": 9223372036854775807, "small": -9223372036854775808}',
+        '{"accuracy": 0.5, "val": {"loss": {"mean": 0.25}}, "name": "Grüße 🎉", "flag": true}',
+        "not JSON",
+        "",
+        '{"accuracy": [1, 2]}',
+        '{"accuracy": 3}',
+    ]
+    source = (
+        "import os\n"
+        "out = open(os.environ['KUBETUNE_REPORTS'], 'a', encoding='utf-8')\n"
+        f"out.write({chr(10).join(lines)!r} + chr(10))\n"
+        "out.write('x' * 10_000_000 + chr(10))\n"
+        "out.write('{\"accuracy\": 4}' + chr(10) + '{\"accuracy\": 5')\n"
+    )
+    run = kubetune(source)
+    rows = run.rows(0)
+    assert [row["accuracy"] for row in rows] == ["NaN", 1, 0.5, 3, 4]
+    assert (rows[0]["up"], rows[0]["down"]) == ("Infinity", "-Infinity")
+    assert (rows[1]["big"], rows[1]["small"]) == (9223372036854775807, -9223372036854775808)
+    assert rows[2]["val"] == {"loss": {"mean": 0.25}}
+    assert rows[2]["name"] == "Grüße 🎉"
+    assert [row["number"] for row in rows] == [0, 1, 2, 6, 8]
+    for number, why in [(4, "not JSON"), (5, "not JSON"), (6, "must be a number"), (8, "longer than 65536"), (10, "not JSON")]:
+        assert f"line {number} of its reports was refused: " in run.out
+        assert why in run.out
+    assert run.code == 0
+
+
+@pytest.mark.parametrize("how", ["truncate", "replace"])
+def test_a_report_file_that_was_rewritten_fails_the_attempt(kubetune: Kubetune, how: str) -> None:
+    opened = "open(path, 'w')" if how == "truncate" else "open(path + '.new', 'w')"
+    rename = "" if how == "truncate" else "os.replace(path + '.new', path)\n"
+    source = (
+        "import os, time, kubetune\nkubetune.report(accuracy=1, wait=True)\n"
+        f"path = os.environ['KUBETUNE_REPORTS']\nout = {opened}\nout.write('{{\"accuracy\": 2}}\\n')\nout.close()\n{rename}time.sleep(20)\n"
+    )
+    run = kubetune(source)
+    assert "ReportsRewritten" in run.out, run.out
+    assert [row["accuracy"] for row in run.rows(0)] == [1]
+
+
+def test_retries_start_anew_in_the_same_files(kubetune: Kubetune) -> None:
+    source = GOOD + "import sys\nprint('attempt', kubetune.trial().attempt)\nsys.exit(kubetune.trial().attempt < 2)\n"
+    run = kubetune(source, failure={"maxFailures": 2})
+    assert run.code == 0, run.out
+    assert [(row["attempt"], row["training_iteration"]) for row in run.rows(0)] == [(a, i) for a in range(3) for i in (1, 2, 3)]
+    assert (run.trial(0) / "stdout").read_text() == "attempt 0\nattempt 1\nattempt 2\n"
+    assert (run.trial(0) / "error.txt").read_text().count("Failure #") == 2
+
+
+def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: Kubetune, tmp_path: Path) -> None:
+    slow = (
+        "import time, kubetune\nfor i in range(3):\n    kubetune.report(accuracy=kubetune.params()['x'])\n    time.sleep(0.3)\n"
+    )
+    (tmp_path / "program.py").write_text(slow)
+    kubetune_run = [
+        sys.executable,
+        "-m",
+        "kubetune.cli",
+        "run",
+        str(tmp_path / "exp.yaml"),
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    whole = kubetune(slow, numSamples=5, maxConcurrentTrials=2)
+    params = [json.loads((whole.trial(number) / "params.json").read_text()) for number in range(5)]
+    running = subprocess.Popen(kubetune_run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "started" in line:
+            break
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=30)
+    assert running.returncode == 130, out
+    assert "--resume" in out
+    assert not list((whole.folder / ".run").glob("*-*"))
+    resumed = command(tmp_path, *kubetune_run[3:], "--resume")
+    assert resumed.code == 0, resumed.out + resumed.err
+    assert [json.loads((resumed.trial(number) / "params.json").read_text()) for number in range(5)] == params
+    assert "5 of 5 started: 5 had their whole budget" in resumed.out
+
+
+def test_resume_refuses_what_cannot_change_and_takes_what_can(kubetune: Kubetune) -> None:
+    assert kubetune(GOOD, numSamples=2).code == 0
+    refused = kubetune(GOOD, "--resume", numSamples=2, objective={"metric": "loss", "mode": "Minimize"})
+    assert refused.code == 1
+    assert "spec.objective is not what this run was started with" in refused.err
+    more = kubetune(GOOD, "--resume", numSamples=4)
+    assert more.code == 0, more.err
+    assert "4 of 4 started" in more.out
+    again = kubetune(GOOD, "--resume", numSamples=4)
+    assert again.code == 0
+    assert "4 of 4 started" in again.out
+
+
+def test_show_prints_the_table_and_the_summary(kubetune: Kubetune, tmp_path: Path) -> None:
+    run = kubetune(GOOD, numSamples=3)
+    shown = command(tmp_path, "show", str(run.folder))
+    assert shown.code == 0
+    assert all(f"exp-{number:05d}" in shown.out for number in range(3))
+    assert "best trial" in shown.out
+    missing = command(tmp_path, "show", str(tmp_path))
+    assert missing.code == 2
+    assert "no journal" in missing.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["validate", "--help"], ["show", "--help"]], ids=" ".join)
+def test_help_is_there(tmp_path: Path, words: list[str]) -> None:
+    shown = command(tmp_path, *words)
+    assert shown.code == 0
+    assert "usage: " in shown.out
+
+
+def test_an_experiment_that_is_refused_starts_nothing(kubetune: Kubetune, tmp_path: Path) -> None:
+    run = kubetune(GOOD, numSamples=0)
+    assert run.code == 2
+    assert "spec.numSamples: must be at least 1, got 0" in run.err
+    assert not (tmp_path / "results").exists()
