@@ -25,9 +25,7 @@ from kubetune_operator import quantities
 from kubetune_operator.core import space
 from kubetune_operator.core.trials import Params
 from kubetune_operator.errors import ClusterError
-from kubetune_operator.templates import ARGS, PARAMS, PLACEHOLDER, TRIAL_VALUES, inherits, problems
-
-__all__ = ["Program", "Requests", "TrialIdentity", "expand", "problems", "program", "requests", "resolve", "spell"]
+from kubetune_operator.templates import ARGS, PARAMS, PLACEHOLDER, TRIAL_VALUES, inherits
 
 GRACE = 30.0  # seconds; Kubernetes' own default
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
