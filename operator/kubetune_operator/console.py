@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -86,7 +87,7 @@ class Progress:
     def _picture(self) -> Group:
         history = self._history
         bar = ProgressBar(total=max(1, history.spec.total), completed=history.ended, width=40)
-        return Group(self._headline(), bar, table(history, self._name, _shown(history)))
+        return Group(self._headline(), Padding(bar, (0, 0, 1, 0)), table(history, self._name, _shown(history)))
 
     def _headline(self) -> Text:
         counts = status.counts(self._history)

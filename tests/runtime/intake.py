@@ -33,6 +33,7 @@ class Attempt:
         self.hellos = 0
         self.connections = 0
         self.gone = False
+        self.impatient = False  # hangs up after each answer, without saying so
         self.stop_from: int | None = None  # this line and all after it are answered with stop
         self.troubles: deque[Trouble] = deque()
         self.largest = 0  # bytes of a request
@@ -115,6 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.close_connection = self.server.attempt.impatient
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as http.server has it
         pass

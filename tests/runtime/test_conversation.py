@@ -80,6 +80,30 @@ def test_lines_that_were_taken_without_an_answer_are_not_taken_twice(trial: Tria
     assert attempt.lines == ['{"i": 0}', '{"i": 1}']
 
 
+def test_lines_that_the_intake_wants_again_are_sent_again_at_once(trial: Trial, attempt: Attempt) -> None:
+    trial.pod(
+        "sh",
+        "-c",
+        f"{FIFTY}; while ! test -e go; do sleep 0.01; done; echo 1 >> $KUBETUNE_REPORTS; while ! test -e end; do sleep 0.01; done",
+    )
+    agent = trial.start()
+    wait_until(lambda: len(attempt.lines) == 50)
+    attempt.troubles.append(wants_again)
+    (trial.folder / "go").touch()
+    wait_until(lambda: len(attempt.lines) == 51)
+    (trial.folder / "end").touch()
+    assert agent.wait(timeout=20) == 0
+    assert attempt.lines == ["{}"] * 50 + ["1"]
+
+
+def test_an_intake_that_hangs_up_after_each_answer_is_no_trouble(trial: Trial, attempt: Attempt) -> None:
+    attempt.impatient = True
+    trial.pod("sh", "-c", "for i in 1 2 3; do echo {} >> $KUBETUNE_REPORTS; sleep 0.1; done")
+    agent = trial.start()
+    assert agent.communicate(timeout=20)[1] == ""
+    assert attempt.lines == ["{}"] * 3
+
+
 def test_one_connection_is_enough(trial: Trial, attempt: Attempt) -> None:
     trial.run(sys.executable, "-c", HUNDRED)
     assert attempt.connections == 1

@@ -101,7 +101,9 @@ print(json.dumps([fds, os.getpid() == os.getsid(0) == os.getpgrp(), os.read(0, 1
 def test_the_default_dispositions_of_signals_are_restored(trial: Trial) -> None:
     """Python ignores SIGPIPE and SIGXFSZ: a program that is not Python must not find them ignored."""
     trial.run("grep", "SigIgn", "/proc/self/status")
-    assert int(trial.out.read_text().split()[1], 16) == 0
+    ignored = int(trial.out.read_text().split()[1], 16)
+    # 32 and 33 are the C library's own: nobody can set them, and whoever started us may have left them ignored.
+    assert [number for number in signal.valid_signals() if ignored >> (number - 1) & 1] == []
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["one file", "two files"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,17 @@ def test_only_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("b\n")
     assert [tail.refresh(), tail.refresh()] == [True, False]
+
+
+def test_a_last_look_does_not_trust_the_times_of_the_file(tmp_path: Path) -> None:
+    """A file rewritten within one tick of its file system's clock looks as it did; at the end its bytes are compared."""
+    path = tmp_path / "reports.jsonl"
+    path.write_text("a\n")
+    tail = Tail(str(path))
+    assert taken(tail) == [(0, "a")]
+    before = path.stat()
+    path.write_text("b\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert taken(tail) == []
+    tail.end()
+    assert taken(tail) == [(0, "b")]

@@ -41,7 +41,7 @@ def experiment(command: list[str], **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "kubetune.dev/v1alpha1",
         "kind": "TuneExperiment",
-        "metadata": {"name": "exp"},
+        "metadata": {"name": "exp", "namespace": "default"},
         "spec": {
             "objective": {"metric": "accuracy", "mode": "Maximize"},
             "parameters": [{"name": "x", "uniform": {"low": 0, "high": 1}}],
