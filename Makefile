@@ -107,15 +107,18 @@ clean: ## remove .venv and every cache that was made here
 	@touch $@
 
 $(BIN)/python:
-	@for python in $(PYTHONS); do \
-	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	@found= bare=; \
+	for python in $(PYTHONS); do \
+	  version=$$("$$python" --version 2>/dev/null) || continue; \
+	  found="$$found, found $$python ($$version)"; \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || continue; \
 	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || { bare=$$python; continue; }; \
-	  echo "kubetune: making .venv with $$("$$python" --version)"; \
+	  echo "kubetune: making .venv with $$version"; \
 	  exec "$$python" -m venv --clear .venv; \
 	done; \
 	if [ -n "$$bare" ]; then \
 	  echo "kubetune: $$bare cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)" >&2; \
 	else \
-	  echo "kubetune: needs Python 3.11 or newer, found $$(python3 --version 2>&1 || true); install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	  echo "kubetune: needs Python 3.11 or newer on PATH$$found; install it, or name one: make PYTHON=/path/to/python3 ..." >&2; \
 	fi; \
 	exit 1

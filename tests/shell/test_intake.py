@@ -1,0 +1,158 @@
+"""The wire, as a sidecar sees it: numbers, next, refusals, eof, and 410 only for what the journal has closed. Real HTTP, real journal."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
+from kubetune_operator.core.trials import Decision
+from kubetune_operator.experiment import Experiment, load
+from kubetune_operator.intake import Intake
+from tests.sim.world import spec
+
+KEY = (0, 0)
+
+
+@dataclass
+class Wire:
+    """An open intake with one attempt, and a client that holds its token."""
+
+    experiment: Experiment
+    client: aiohttp.ClientSession
+    folder: Path
+
+    async def ask(self, path: str, body: Any, token: str = "good") -> tuple[int, dict[str, Any]]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.client.post(f"/v1/{path}", data=io.BytesIO(data), headers={"Authorization": f"Bearer {token}"}) as answer:
+            return answer.status, await answer.json(content_type=None) if answer.content_type == "application/json" else {}
+
+    async def report(self, first: int, *lines: Any) -> dict[str, Any]:
+        status, answer = await self.ask("reports", {"first": first, "lines": list(lines)})
+        assert status == 200
+        return answer
+
+
+@pytest_asyncio.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
+    wanted = spec(stop={"accuracy": 0.9})
+    experiment = Experiment.create(tmp_path, Created("exp", "default", "uid", {}, 1.0), wanted, lambda: 5.0)
+    await experiment.record([Suggested(0, {"x": 0.5}, 2.0), Started(0, 0, 3.0)])
+    tokens = {"good": (KEY, "pod-1"), "other": (KEY, "pod-2")}
+    intake = Intake(lambda token: (experiment, *tokens[token]) if token in tokens else None)
+    async with aiohttp.ClientSession(await intake.open()) as client:
+        yield Wire(experiment, client, tmp_path)
+    await intake.close()
+    await experiment.close()
+
+
+async def test_hello_binds_the_pod_and_another_pod_is_turned_away(wire: Wire) -> None:
+    assert await wire.ask("hello", {"wire": 1}) == (200, {"wire": 1, "next": 0})
+    assert (await wire.ask("hello", {"wire": 1}, token="other"))[0] == 410
+    assert (await wire.ask("hello", {"wire": 1}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "token", "status"),
+    [
+        ("hello", {"wire": 1}, "nobody", 401),
+        ("hello", {"wire": 2}, "good", 400),
+        ("reports", b"{", "good", 400),
+        ("reports", {"first": -1, "lines": []}, "good", 400),
+        ("reports", {"first": 0, "lines": [7]}, "good", 400),
+        ("reports", {"first": True, "lines": []}, "good", 400),
+        ("reports", b"[" * 100_000, "good", 400),
+        ("reports", b" " * 2_000_000, "good", 413),
+        ("eof", {"next": 0, "exit_code": "0"}, "good", 400),
+        ("eof", {}, "good", 400),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_what_is_not_the_wire_is_refused_and_changes_nothing(
+    wire: Wire, path: str, body: Any, token: str, status: int
+) -> None:
+    assert (await wire.ask(path, body, token))[0] == status
+    assert wire.experiment.history.open[KEY].next == 0
+
+
+async def test_lines_are_taken_once_however_often_they_come(wire: Wire) -> None:
+    lines = ['{"accuracy": 0.1}', "not JSON", '{"accuracy": 0.2}']
+    first = await wire.report(0, *lines)
+    assert (first["next"], first["stop"]) == (3, False)
+    assert [number for number, _ in first["refused"]] == [1]
+    again = await wire.report(0, *lines, '{"accuracy": 0.3}')
+    assert (again["next"], again["refused"]) == (4, [])
+    gap = await wire.report(9, '{"accuracy": 0.4}')
+    assert gap["next"] == 4
+    trial = wire.experiment.history.trials[0]
+    assert (trial.reports, trial.refused, trial.value) == (3, 1, 0.3)
+
+
+async def test_the_same_lines_from_many_requests_at_once_are_taken_once(wire: Wire) -> None:
+    lines = [f'{{"accuracy": 0.{number}}}' for number in range(1, 9)]
+    answers = await asyncio.gather(*(wire.report(0, *lines[: number + 1]) for number in range(8)))
+    assert max(answer["next"] for answer in answers) == 8
+    assert wire.experiment.history.trials[0].reports == 8
+
+
+async def test_the_answer_carries_the_decision_and_it_is_durable_by_then(wire: Wire) -> None:
+    answer = await wire.report(0, '{"accuracy": 0.95}', '{"accuracy": 0.99}')
+    assert (answer["stop"], answer["reason"], answer["next"]) == (True, "StopMetrics", 2)
+    replayed = load(wire.folder, lambda _: wire.experiment.history.spec)
+    assert replayed.history.open[KEY].reason == "StopMetrics"
+    assert [(one.verdict.decision, one.after_stop) for one in replayed.judged] == [
+        (Decision.STOP, False),
+        (Decision.CONTINUE, True),
+    ]
+    assert not replayed.history.undecided
+
+
+async def test_a_known_number_with_another_content_fails_the_attempt(wire: Wire) -> None:
+    await wire.report(0, '{"accuracy": 0.1}')
+    answer = await wire.report(0, '{"accuracy": 0.2}')
+    assert (answer["stop"], answer["reason"], answer["next"]) == (True, "ReportsRewritten", 1)
+    assert wire.experiment.history.trials[0].value == 0.1
+
+
+async def test_a_trial_may_not_report_more_than_256_different_metrics(wire: Wire) -> None:
+    await wire.report(0, json.dumps({f"a{number}": 1 for number in range(250)}))
+    answer = await wire.report(1, json.dumps({f"b{number}": 1 for number in range(7)}), '{"accuracy": 0.5}')
+    assert [number for number, _ in answer["refused"]] == [1]
+    assert "256" in answer["refused"][0][1]
+
+
+async def test_eof_that_comes_too_early_is_told_the_number_wanted(wire: Wire) -> None:
+    end = {"exit_code": 0, "signal": None, "terminated": False, "killed": False, "error": None}
+    assert await wire.ask("eof", {"next": 2, **end}) == (200, {"next": 0, "closed": False})
+    await wire.report(0, '{"accuracy": 0.1}', '{"accuracy": 0.2}')
+    assert await wire.ask("eof", {"next": 2, **end}) == (200, {"next": 2, "closed": True})
+    assert await wire.ask("eof", {"next": 2, **end}) == (200, {"next": 2, "closed": True})
+
+
+async def test_only_a_closed_attempt_is_gone(wire: Wire) -> None:
+    await wire.report(0, '{"accuracy": 0.1}')
+    await wire.experiment.record([Closed(0, 0, Close.SUCCEEDED, "Completed", "", 6.0)])
+    for path, body in [("hello", {"wire": 1}), ("reports", {"first": 1, "lines": []}), ("eof", {"next": 1})]:
+        assert (await wire.ask(path, body))[0] == 410
+
+
+async def test_without_space_nothing_is_taken_and_the_sender_comes_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    status, _ = await wire.ask("reports", {"first": 0, "lines": ['{"accuracy": 0.1}']})
+    monkeypatch.undo()
+    assert status == 507
+    assert wire.experiment.history.open[KEY].next == 0
+    assert (await wire.report(0, '{"accuracy": 0.1}'))["next"] == 1
