@@ -78,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection of a sidecar."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written one after the other
     server: Server
 
     def setup(self) -> None:

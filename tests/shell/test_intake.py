@@ -139,6 +139,13 @@ async def test_eof_that_comes_too_early_is_told_the_number_wanted(wire: Wire) ->
     assert await wire.ask("eof", {"next": 2, **end}) == (200, {"next": 2, "closed": True})
 
 
+async def test_eof_with_fewer_lines_than_are_known_fails_the_attempt(wire: Wire) -> None:
+    """The report file was emptied: its last number is the only sign of it."""
+    await wire.report(0, '{"accuracy": 0.1}', '{"accuracy": 0.2}')
+    assert await wire.ask("eof", {"next": 0, "exit_code": 0}) == (200, {"next": 0, "closed": True})
+    assert wire.experiment.history.open[KEY].reason == "ReportsRewritten"
+
+
 async def test_only_a_closed_attempt_is_gone(wire: Wire) -> None:
     await wire.report(0, '{"accuracy": 0.1}')
     await wire.experiment.record([Closed(0, 0, Close.SUCCEEDED, "Completed", "", 6.0)])

@@ -14,7 +14,8 @@ The wire (JSON bodies, `Authorization: Bearer <token>`; the attempt follows from
                       -> {"next": M, "closed": bool}
 
 A LINE is the line as the program wrote it (a string), or, where that cannot be sent, an object
-{"refused": why, "digest": hex} which uses the line's number. Lines are numbered from 0 in the order of the file.
+{"refused": why, "digest": hex} which uses the line's number (any digest that the same bytes always have).
+Lines are numbered from 0 in the order of the file.
 `next` is the number that the intake wants next; the sender rewinds to it. `closed` is false when eof came too early.
 Only 410 is final. Every other status, and every transport error, is tried again while the pod lives.
 """
