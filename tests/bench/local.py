@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.bench import peers
 
 TRIALS = 100
-RAY_TRIALS = 40  # with a process per trial Ray needs seconds for each; its rate does not depend on how many there are
+RAY_TRIALS = 20  # with a process per trial Ray needs seconds for each; its rate does not depend on how many there are
 REPORTS = 10
 TURNS = 3  # of the two quick sides, one after the other; the median counts
 CORES = os.cpu_count() or 1
@@ -132,6 +132,7 @@ def ray(python: Path, name: str, trials: int, *options: str) -> Side:
 
 
 def _run(command: list[str], folder: str | None) -> str:
+    print(f"running {' '.join(Path(word).name for word in command)} ...", file=sys.stderr, flush=True)
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     try:
         done = subprocess.run(
