@@ -48,6 +48,8 @@ check: .venv/.dev ## the quick part: lint, types, layers, unit and simulation te
 	$(call quietly,$(BIN)/lint-imports)
 	$(call step,the trial runtime runs on Python 3.8)
 	$(call quietly,$(BIN)/vermin --target=3.8- --violations --no-tips trial-runtime/kubetune)
+	$(call step,the CRD by the API server's own validation)
+	@$(BIN)/python -m tests.crdcheck.checker
 	$(call step,unit and simulation tests)
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
 

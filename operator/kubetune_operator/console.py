@@ -178,7 +178,7 @@ def summary(history: History, name: str, say: Callable[[str], None]) -> None:
     ended = [f"{counts[key]} {word}" for key, word in _ENDS.items() if counts[key]]
     finished = history.finished
     message = f": {finished.message}" if finished and finished.message else ""
-    say(f"{name}: {status.state(history)}{message}")
+    say(f"{name}: {status.state(history) if finished or history.open else 'Interrupted'}{message}")
     say(f"trials      {counts['started']} of {counts['total']} started: {', '.join(ended) or 'none ended'}")
     best = status.best(history)
     if best is None:

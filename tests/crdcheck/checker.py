@@ -51,7 +51,7 @@ def judge(objects: Sequence[Mapping[str, Any]], *, old: Mapping[str, Any] | None
 
 
 def readings(texts: Iterable[str]) -> str:
-    """Give the table, as JSON, of what kubectl makes of each YAML text."""
+    """Give the table of what kubectl makes of each YAML text: a line of JSON each, {"text", "json"} or {"text", "error"}."""
     return _ask(["yaml"], json.dumps(list(texts)))
 
 

@@ -3,7 +3,7 @@
 //
 //	crdcheck crd CRD.yaml                      one problem a line; exit 1 if there is any
 //	crdcheck objects CRD.yaml <requests.jsonl  one answer a line (see objects.go)
-//	crdcheck yaml <texts.json                  what sigs.k8s.io/yaml makes of each text (see texts.go)
+//	crdcheck yaml <texts.json                  what sigs.k8s.io/yaml makes of each text, a line each (see texts.go)
 package main
 
 import (

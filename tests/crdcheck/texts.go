@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// reading is one row of the table that the Python reader is tested against.
+// reading is one row (a line) of the table that the Python reader is tested against.
 type reading struct {
 	Text  string          `json:"text"`
 	JSON  json.RawMessage `json:"json,omitempty"`  // what kubectl would send
@@ -21,7 +21,8 @@ func readTexts(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&texts); err != nil {
 		return fmt.Errorf("the input must be a JSON list of strings: %w", err)
 	}
-	table := []reading{}
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
 	for _, text := range texts {
 		row := reading{Text: text}
 		if converted, err := yaml.YAMLToJSONStrict([]byte(text)); err != nil {
@@ -29,10 +30,9 @@ func readTexts(in io.Reader, out io.Writer) error {
 		} else {
 			row.JSON = converted
 		}
-		table = append(table, row)
+		if err := encoder.Encode(row); err != nil {
+			return err
+		}
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", " ")
-	return encoder.Encode(table)
+	return nil
 }

@@ -170,6 +170,7 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: 
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=30)
     assert running.returncode == 130, out
+    assert "exp: Interrupted" in out
     assert "--resume" in out
     assert not list((whole.folder / ".run").glob("*-*"))
     resumed = command(tmp_path, *kubetune_run[3:], "--resume")

@@ -1,177 +1,237 @@
-"""Wrong experiments, one rule each: how a good one is spoilt, and what the refusal must name (field, rule, value, remedy)."""
+"""The table of wrong experiments: what spoils a valid one, and what a user must be told.
+
+A row: its id; what is done to `VALID`; where the message must point; a fragment each of its rule, of the value found and of
+the remedy; and what the API server says by itself (a fragment; UNKNOWN; or "" where only kubetune can refuse it).
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from tests.shell.conftest import experiment
+from tests.shell.experiments import UNKNOWN, Wrong, both, drop, parameter, put
 
-Body = dict[str, Any]
-
-
-class Wrong(NamedTuple):
-    """One case; `says` are pieces of the message in which a user finds field, rule, value and remedy."""
-
-    name: str
-    spoil: Callable[[Body], object]
-    field: str
-    says: tuple[str, ...]
+P4 = "spec.parameters[4]"
+UNIFORM = {"uniform": {"low": 0, "high": 1}}
 
 
-def good() -> Body:
-    """Give a good experiment with something of everything in it."""
-    body = experiment(["python", "train.py", "--lr=${params.lr}"])
-    body["spec"] |= {
-        "parameters": [
-            {"name": "lr", "loguniform": {"low": 0.001, "high": 0.1}},
-            {"name": "units", "qrandint": {"low": 8, "high": 64, "q": 8}},
-            {"name": "kind", "choice": ["a", "b"]},
-        ],
-        "scheduler": {"asha": {"maxT": 10}},
-        "stop": {"metrics": {"accuracy": 0.9}},
-    }
-    return copy.deepcopy(body)
+def nested(levels: int) -> Any:
+    """Give lists inside one another."""
+    return [nested(levels - 1)] if levels else 1
 
 
-def spec(**changes: Any) -> Callable[[Body], object]:
-    """Change fields of the spec."""
-    return lambda body: body["spec"].update(changes)
-
-
-def parameter(**primitive: Any) -> Callable[[Body], object]:
-    """Add a parameter named p."""
-    return lambda body: body["spec"]["parameters"].append({"name": "p", **primitive})
-
-
-def container(**changes: Any) -> Callable[[Body], object]:
-    """Change fields of the trial's container."""
-    return lambda body: body["spec"]["trial"]["template"]["spec"]["containers"][0].update(changes)
-
-
-def without(name: str) -> Callable[[Body], object]:
-    """Leave a field of the spec out."""
-    return lambda body: body["spec"].pop(name)
-
-
-def metadata(**changes: Any) -> Callable[[Body], object]:
-    """Change the metadata."""
-    return lambda body: body["metadata"].update(changes)
-
-
-P = "spec.parameters[3]"
-C = "spec.trial.template.spec.containers[0]"
-NOT_YET = "is not carried out yet in this version"
-BOUNDS: Mapping[str, Any] = {"low": 1, "high": 0.5}
-
-WRONG: list[Wrong] = [
-    Wrong(
-        "api version",
-        lambda body: body.update(apiVersion="kubetune.dev/v1"),
-        "apiVersion",
-        ("must be", "'kubetune.dev/v1'", "write"),
-    ),
-    Wrong("kind", lambda body: body.update(kind="Experiment"), "kind", ("must be TuneExperiment", "'Experiment'", "write")),
-    Wrong("no name", lambda body: body["metadata"].pop("name"), "metadata.name", ("is required", "add it")),
-    Wrong("name not a label", metadata(name="My_Exp"), "metadata.name", ("must be", "'My_Exp'", "rename it")),
-    Wrong("name too long", metadata(name="a" * 53), "metadata.name", ("at most 52", "aaa", "shorten")),
-    Wrong("no spec", lambda body: body.pop("spec"), "spec", ("must be an object", "add it")),
-    Wrong("unknown top field", lambda body: body.update(specs={}), "specs", ("not a field", "did you mean spec")),
-    Wrong("unknown field of the spec", spec(numSample=3), "spec.numSample", ("3", "numSamples")),
-    Wrong("no objective", without("objective"), "spec.objective", ("required",)),
-    Wrong("no metric", spec(objective={"mode": "Maximize"}), "spec.objective.metric", ("required",)),
-    Wrong("mode", spec(objective={"metric": "a", "mode": "max"}), "spec.objective.mode", ("Maximize", "'max'")),
-    Wrong(
-        "scope", spec(objective={"metric": "a", "mode": "Maximize", "scope": "all"}), "spec.objective.scope", ("Last", "'all'")
-    ),
-    Wrong("metric too long", spec(objective={"metric": "a" * 129, "mode": "Maximize"}), "spec.objective.metric", ("128", "aaa")),
-    Wrong("no trial", without("trial"), "spec.trial", ("required",)),
-    Wrong("numSamples 0", spec(numSamples=0), "spec.numSamples", ("at least 1", "0", "use 1")),
-    Wrong("numSamples too many", spec(numSamples=10**7), "spec.numSamples", ("1000000", "10000000")),
-    Wrong("numSamples a text", spec(numSamples="five"), "spec.numSamples", ("whole number", "'five'")),
-    Wrong("numSamples a fraction", spec(numSamples=1.5), "spec.numSamples", ("whole number", "1.5")),
-    Wrong("maxConcurrentTrials 0", spec(maxConcurrentTrials=0), "spec.maxConcurrentTrials", ("at least 1", "0")),
-    Wrong("low above high", parameter(uniform=BOUNDS), P, ("high", "0.5", "low")),
-    Wrong("no high", parameter(uniform={"low": 1}), f"{P}.uniform.high", ("required",)),
-    Wrong("low a text", parameter(uniform={"low": "1", "high": 2}), f"{P}.uniform.low", ("number", "'1'")),
-    Wrong("low out of range", parameter(uniform={"low": -1e300, "high": 2}), f"{P}.uniform.low", ("at least", "-1e+300")),
-    Wrong("log of 0", parameter(loguniform={"low": 0, "high": 1}), f"{P}.loguniform.low", ("greater than 0", "0")),
-    Wrong("empty randint", parameter(randint={"low": 3, "high": 3}), P, ("high", "3")),
-    Wrong("randint of a fraction", parameter(randint={"low": 0.5, "high": 3}), f"{P}.randint.low", ("whole number", "0.5")),
-    Wrong("q 0", parameter(quniform={"low": 0, "high": 1, "q": 0}), f"{P}.quniform.q", ("greater than 0", "0")),
-    Wrong("low no multiple of q", parameter(quniform={"low": 0.1, "high": 0.9, "q": 0.3}), P, ("multiple", "0.1")),
-    Wrong("no multiple of q", parameter(qrandint={"low": 9, "high": 15, "q": 8}), P, ("multiple",)),
-    Wrong("sd 0", parameter(randn={"mean": 0, "sd": 0}), f"{P}.randn.sd", ("greater than 0", "0")),
-    Wrong("empty choice", parameter(choice=[]), f"{P}.choice", ("at least 1",)),
-    Wrong("choice a text", parameter(choice="abc"), f"{P}.choice", ("list", "'abc'")),
-    Wrong("no primitive", parameter(), P, ("exactly one",)),
-    Wrong("two primitives", parameter(choice=[1], value=2), P, ("exactly one",)),
-    Wrong("misspelt primitive", parameter(unifrom={"low": 0, "high": 1}), f"{P}.unifrom", ("uniform",)),
-    Wrong(
-        "same name twice",
-        lambda body: body["spec"]["parameters"].append({"name": "lr", "value": 1}),
-        f"{P}.name",
-        ("'lr'", "rename"),
-    ),
-    Wrong(
-        "name within a name",
-        lambda body: body["spec"]["parameters"].append({"name": "lr.x", "value": 1}),
-        f"{P}.name",
-        ("'lr.x'", "rename"),
-    ),
-    Wrong(
-        "same variable",
-        lambda body: body["spec"]["parameters"].append({"name": "LR", "value": 1}),
-        f"{P}.name",
-        ("KUBETUNE_PARAM_LR", "'LR'", "rename"),
-    ),
-    Wrong(
-        "name with a space",
-        lambda body: body["spec"]["parameters"].append({"name": "l r", "value": 1}),
-        f"{P}.name",
-        ("'l r'", "rename"),
-    ),
-    Wrong("grid in $param", parameter(choice=[{"$param": {"gridSearch": [1]}}]), P, ("gridSearch",)),
-    Wrong("two schedulers", spec(scheduler={"asha": {}, "hyperband": {}}), "spec.scheduler", ("at most one",)),
-    Wrong("misspelt scheduler", spec(scheduler={"ahsa": {}}), "spec.scheduler.ahsa", ("asha",)),
-    Wrong(
-        "grace above maxT", spec(scheduler={"asha": {"maxT": 3, "gracePeriod": 5}}), "spec.scheduler.asha", ("gracePeriod", "3")
-    ),
-    Wrong(
-        "factor 1", spec(scheduler={"asha": {"reductionFactor": 1}}), "spec.scheduler.asha.reductionFactor", ("at least 1.1", "1")
-    ),
-    Wrong("brackets 0", spec(scheduler={"asha": {"brackets": 0}}), "spec.scheduler.asha.brackets", ("at least 1", "0")),
-    Wrong("threshold a text", spec(stop={"metrics": {"accuracy": "high"}}), "spec.stop.metrics.accuracy", ("number", "'high'")),
-    Wrong("goal a text", spec(stopExperiment={"goal": "best"}), "spec.stopExperiment.goal", ("number", "'best'")),
-    Wrong("maxFailures below 0", spec(failure={"maxFailures": -1}), "spec.failure.maxFailures", ("at least 0", "-1")),
-    Wrong("failFast a text", spec(failure={"failFast": "yes"}), "spec.failure.failFast", ("true or false", "'yes'")),
-    Wrong("three logs", spec(logs={"files": ["a", "b", "c"]}), "spec.logs.files", ("at most 2",)),
-    Wrong("log with a path", spec(logs={"files": ["../a"]}), "spec.logs.files[0]", ("'../a'",)),
-    Wrong(
-        "not yet: medianStopping", spec(scheduler={"medianStopping": {}}), "spec.scheduler.medianStopping", (NOT_YET, "remove it")
-    ),
-    Wrong("not yet: tpe", spec(search={"tpe": {}}), "spec.search.tpe", (NOT_YET, "random")),
-    Wrong("not yet: sampleFrom", parameter(sampleFrom="1"), f"{P}.sampleFrom", (NOT_YET, "'1'", "remove it")),
-    Wrong(
-        "not yet: when",
-        lambda body: body["spec"]["parameters"][0].update(when="true"),
-        "spec.parameters[0].when",
-        (NOT_YET, "remove it"),
-    ),
-    Wrong("not yet: constraints", spec(constraints=["params.lr > 0.1"]), "spec.constraints", (NOT_YET, "remove it")),
-    Wrong("not yet: stop.expression", spec(stop={"expression": "true"}), "spec.stop.expression", (NOT_YET, "stop.metrics")),
-    Wrong("not yet: resumeFrom", spec(resumeFrom={"experiment": "old"}), "spec.resumeFrom", (NOT_YET, "remove it")),
-    Wrong("not yet: checkpoints", spec(checkpoints={"keep": 2}), "spec.checkpoints", (NOT_YET, "remove it")),
-    Wrong(
-        "no container",
-        lambda body: body["spec"]["trial"]["template"]["spec"].update(containers=[]),
-        "spec.trial.template.spec.containers",
-        ("at least",),
-    ),
-    Wrong("unknown parameter", container(command=["a", "--lr=${params.lrr}"]), f"{C}.command[1]", ("params.lrr", "params.lr")),
-    Wrong("unknown trial value", container(command=["a", "${trial.nam}"]), f"{C}.command[1]", ("trial.nam", "trial.name")),
-    Wrong("args within an item", container(command=["a", "x ${args}"]), f"{C}.command[1]", ("${args}",)),
-    Wrong("wrong quantity", container(resources={"requests": {"cpu": "lots"}}), f"{C}.resources.requests.cpu", ("'lots'",)),
-    Wrong("no such container", lambda body: body["spec"]["trial"].update(container="main"), "spec.trial.container", ("'main'",)),
+# fmt: off
+IDENTITY = [
+    Wrong("version", put("apiVersion", "kubetune.dev/v1"),
+          "apiVersion", "must be kubetune.dev/v1alpha1", "'kubetune.dev/v1'", "write `apiVersion:", "must be kubetune.dev/v1alpha1"),
+    Wrong("kind", put("kind", "Experiment"),
+          "kind", "must be TuneExperiment", "'Experiment'", "write `kind: TuneExperiment`", "must be TuneExperiment"),
+    Wrong("no metadata", drop("metadata"),
+          "metadata", "must be an object with a name", "", "add `metadata: {name: NAME}`", "metadata.name: Required"),
+    Wrong("no name", drop("metadata.name"), "metadata.name", "is required", "", "add it", "metadata.name: Required"),
+    Wrong("name in capitals", put("metadata.name", "Digits"),
+          "metadata.name", "must be lower-case letters", "'Digits'", "rename it", "lowercase RFC 1123"),
+    Wrong("name with dots", put("metadata.name", "digits.v2"),
+          "metadata.name", "must be lower-case letters", "'digits.v2'", "rename it", "must have a name of at most 52 lower-case"),
+    Wrong("name too long", put("metadata.name", "d" * 53),
+          "metadata.name", "must have at most 52 characters", "'ddd", "shorten it by 1", "must have a name of at most 52"),
+    Wrong("namespace no string", put("metadata.namespace", 7),
+          "metadata.namespace", "must be lower-case letters", "7", "rename it", "metadata.namespace"),
+    Wrong("misspelt label", put("metadata.label", {"a": "b"}),
+          "metadata.label", "is not a field here", "'a'", "did you mean labels?", ""),
+    Wrong("misspelt spec", put("specs", {}), "specs", "is not a field here", "{}", "did you mean spec?", UNKNOWN),
+    Wrong("no spec", drop("spec"), "spec", "must be an object with objective and trial", "", "add it", "spec: Required"),
+    Wrong("spec a list", put("spec", ["objective"]), "spec", "must be an object", "['objective']", "add it", "must be of type object"),
+    Wrong("misspelt field", put("spec.numSample", 3), "spec.numSample", "is not a field here", "3", "did you mean numSamples?", UNKNOWN),
+    Wrong("Ray's spelling", put("spec.scheduler.asha.max_t", 3),
+          "spec.scheduler.asha.max_t", "is not a field here", "3", "did you mean maxT?", UNKNOWN),
+    Wrong("unheard-of field", put("spec.gpu", 1), "spec.gpu", "is not a field here", "1", "leave it out; known are checkpoints", UNKNOWN),
 ]
+
+OBJECTIVE = [
+    Wrong("no objective", drop("spec.objective"), "spec.objective", "is required", "", "add objective", "spec.objective: Required"),
+    Wrong("no metric", drop("spec.objective.metric"),
+          "spec.objective.metric", "is required", "", "add metric", "spec.objective.metric: Required"),
+    Wrong("metric with a space", put("spec.objective.metric", "val acc"),
+          "spec.objective.metric", "must be letters, digits and any of _ . / -", "'val acc'", "change it", "should match"),
+    Wrong("metric too long", put("spec.objective.metric", "a" * 130),
+          "spec.objective.metric", "must have at most 128 characters", "'aaa", "shorten it by 2", "may not be more than 128"),
+    Wrong("metric null", put("spec.objective.metric", None), "spec.objective.metric", "is required", "", "add metric", "Required value"),
+    Wrong("Ray's mode", put("spec.objective.mode", "max"),
+          "spec.objective.mode", "must be Maximize or Minimize", "'max'", "write Maximize", 'supported values: "Maximize", "Minimize"'),
+    Wrong("scope in small letters", put("spec.objective.scope", "best"),
+          "spec.objective.scope", "must be Last or Best", "'best'", "write Best", 'supported values: "Last", "Best"'),
+]
+
+SPACE = [
+    Wrong("parameters an object", put("spec.parameters", {"lr": UNIFORM}),
+          "spec.parameters", "must be a list", "'lr'", "write it as a list", "must be of type array"),
+    Wrong("101 parameters", put("spec.parameters", [{"name": f"p{n}"} | UNIFORM for n in range(101)]),
+          "spec.parameters", "must have at most 100 entries", "101", "leave out 1", "must have at most 100 items"),
+    Wrong("no name of a parameter", parameter(**UNIFORM), f"{P4}.name", "is required", "", "add name", f"{P4}.name: Required"),
+    Wrong("name beginning with a digit", parameter(name="2lr", **UNIFORM),
+          f"{P4}.name", "none starting with a digit", "'2lr'", "rename it", f"{P4}.name"),
+    Wrong("one name twice", parameter(name="lr", **UNIFORM),
+          f"{P4}.name", "must be unlike every other name", "'lr'", "rename one of the two", "Duplicate value"),
+    Wrong("one variable twice", parameter(name="LR", **UNIFORM),
+          f"{P4}.name", "must have a variable of its own, but KUBETUNE_PARAM_LR", "'LR'", "rename one of the two",
+          "same environment variable"),
+    Wrong("value and object", parameter(name="lr.start", **UNIFORM),
+          f"{P4}.name", "must not lie inside 'lr'", "'lr.start'", "rename one of the two", "both a value and an object"),
+    Wrong("no primitive", parameter(name="x"), P4, "must have exactly one of uniform, quniform", "name", "write one of them",
+          "must have exactly one of uniform"),
+    Wrong("two primitives", parameter(name="x", choice=[1], **UNIFORM),
+          P4, "must have exactly one of uniform, quniform", "choice and name and uniform", "write one of them", "must have exactly one of"),
+    Wrong("value null", parameter(name="x", value=None),
+          P4, "must have exactly one of", "name", "write one of them", "must have exactly one of"),
+    Wrong("misspelt primitive", parameter(name="x", logUniform={"low": 1, "high": 2}),
+          f"{P4}.logUniform", "is not a field here", "'low'", "did you mean loguniform?", UNKNOWN),
+    Wrong("no high", parameter(name="x", uniform={"low": 1}),
+          f"{P4}.uniform.high", "is required", "", "add high: the end", f"{P4}.uniform.high: Required"),
+    Wrong("ends swapped", parameter(name="x", uniform={"low": 2, "high": 0.5}),
+          f"{P4}.uniform.high", "must be at least low", "0.5", "swap low and high", "must be at least low, got 0.5"),
+    Wrong("log from zero", parameter(name="x", loguniform={"low": 0, "high": 1}),
+          f"{P4}.loguniform.low", "must be greater than 0", "0", "use a number above 0", "should be greater than 0"),
+    Wrong("no step", parameter(name="x", quniform={"low": 0, "high": 1}),
+          f"{P4}.quniform.q", "is required", "", "add q: the step", f"{P4}.quniform.q: Required"),
+    Wrong("low between steps", parameter(name="x", quniform={"low": 0.1, "high": 0.9, "q": 0.3}),
+          f"{P4}.quniform.low", "must be a multiple of q", "0.1", "move low to a multiple of q", ""),
+    Wrong("negative step", parameter(name="x", qrandn={"q": -1}),
+          f"{P4}.qrandn.q", "must be greater than 0", "-1", "use a number above 0", "should be greater than 0"),
+    Wrong("no whole number", parameter(name="x", randint={"low": 4, "high": 4}),
+          f"{P4}.randint.high", "must be greater than low", "4", "raise high", "must be greater than low, because"),
+    Wrong("half a bound", parameter(name="x", randint={"low": 1, "high": 2.5}),
+          f"{P4}.randint.high", "must be a whole number", "2.5", "write a whole number", "must be of type integer"),
+    Wrong("quoted bound", parameter(name="x", randint={"low": "1", "high": 2}),
+          f"{P4}.randint.low", "must be a whole number", "'1'", "without quotes", "must be of type integer"),
+    Wrong("true as a bound", parameter(name="x", uniform={"low": True, "high": 2}),
+          f"{P4}.uniform.low", "must be a number", "true", "write a number", "must be of type number"),
+    Wrong("no multiple in range", parameter(name="x", qrandint={"low": 11, "high": 19, "q": 10}),
+          f"{P4}.qrandint", "must leave a multiple of q", "", "widen the range or lower q", "must leave a multiple of q"),
+    Wrong("bound too large", parameter(name="x", uniform={"low": 0, "high": 1e16}),
+          f"{P4}.uniform.high", "must be at most 9000000000000000", "10000000000000000", "use 9000000000000000 or less", "should be less than"),
+    Wrong("empty choice", parameter(name="x", choice=[]), f"{P4}.choice", "must have at least 1 entry", "0", "add to it",
+          "should have at least 1 items"),
+    Wrong("choice of one word", parameter(name="x", choice="adam"),
+          f"{P4}.choice", "must be a list", "'adam'", "write it as a list", "must be of type array"),
+    Wrong("grid too long", parameter(name="x", gridSearch=list(range(1001))),
+          f"{P4}.gridSearch", "must have at most 1000 entries", "1001", "leave out 1", "must have at most 1000 items"),
+    Wrong("grid inside a choice", parameter(name="x", choice=[{"$param": {"gridSearch": [1]}}]),
+          f"{P4}.choice[0].$param.gridSearch", "is not a field here", "[1]", "leave it out; known are choice", ""),
+    Wrong("nested ends swapped", parameter(name="x", choice=[1, {"a": [{"$param": {"uniform": {"low": 2, "high": 1}}}]}]),
+          f"{P4}.choice[1].a[0].$param.uniform.high", "must be at least low", "1", "swap low and high", ""),
+    Wrong("nested with company", parameter(name="x", choice=[{"$param": UNIFORM, "y": 1}]),
+          f"{P4}.choice[0]", "must have nothing beside $param", "y", "move it out", ""),
+    Wrong("nested is no object", parameter(name="x", choice=[{"$param": 5}]),
+          f"{P4}.choice[0].$param", "must be an object", "5", "write its fields beneath it", ""),
+    Wrong("value too deep", parameter(name="x", choice=[nested(40)]), f"{P4}.choice" + "[0]" * 33, "levels deep", "", "flatten it", ""),
+    Wrong("far too deep", parameter(name="x", choice=[nested(80)]), f"{P4}.choice" + "[0]" * 61, "must not be nested deeper", "", "flatten it", ""),
+]
+
+BUDGET = [
+    Wrong("no samples", put("spec.numSamples", 0), "spec.numSamples", "must be at least 1", "0", "use 1 or more", "greater than or equal to 1"),
+    Wrong("quoted samples", put("spec.numSamples", "50"),
+          "spec.numSamples", "must be a whole number", "'50'", "without quotes", "must be of type integer"),
+    Wrong("half a sample", put("spec.numSamples", 1.5),
+          "spec.numSamples", "must be a whole number", "1.5", "write a whole number", "must be of type integer"),
+    Wrong("too many trials by the grid", put("spec.numSamples", 600_000),
+          "spec.numSamples", "must not make more than 1000000 trials", "600000", "lower it, or shorten a gridSearch", ""),
+    Wrong("nothing at once", put("spec.maxConcurrentTrials", 0),
+          "spec.maxConcurrentTrials", "must be at least 1", "0", "use 1 or more", "greater than or equal to 1"),
+    Wrong("too many at once", put("spec.maxConcurrentTrials", 10_001),
+          "spec.maxConcurrentTrials", "must be at most 10000", "10001", "use 10000 or less", "less than or equal to 10000"),
+    Wrong("two searchers", both(put("spec.search.random", {}), put("spec.search.tpe", {})),
+          "spec.search", "must have at most one of random, tpe", "random and tpe", "keep one of them", "must have at most one of random, tpe"),
+    Wrong("negative seed", put("spec.search.seed", -1),
+          "spec.search.seed", "must be at least 0", "-1", "use 0 or more", "greater than or equal to 0"),
+    Wrong("seed of 33 bits", put("spec.search.seed", 2**32),
+          "spec.search.seed", "must be at most 4294967295", "4294967296", "use 4294967295 or less", "less than or equal to 4294967295"),
+    Wrong("grid by a model", put("spec.search.tpe", {}),
+          "spec.search", "must be random where a parameter has gridSearch", "tpe", "use choice instead of gridSearch",
+          "must be random where a parameter has gridSearch"),
+]
+
+ENDING = [
+    Wrong("maxT before gracePeriod", put("spec.scheduler.asha.gracePeriod", 200),
+          "spec.scheduler.asha.maxT", "must be greater than or equal to gracePeriod", "100", "raise maxT or lower gracePeriod",
+          "must be greater than or equal to gracePeriod, got 100"),
+    Wrong("reductionFactor 1", put("spec.scheduler.asha.reductionFactor", 1),
+          "spec.scheduler.asha.reductionFactor", "must be at least 1.1", "1", "use 1.1 or more", "must be at least 1.1"),
+    Wrong("33 brackets", put("spec.scheduler.asha.brackets", 33),
+          "spec.scheduler.asha.brackets", "must be at most 32", "33", "use 32 or less", "less than or equal to 32"),
+    Wrong("timeAttr a number", put("spec.scheduler.asha.timeAttr", 5),
+          "spec.scheduler.asha.timeAttr", "must be a string", "5", "put it in quotes", "must be of type string"),
+    Wrong("asha only named", put("spec.scheduler", "asha"),
+          "spec.scheduler", "must be an object", "'asha'", "write its fields beneath it", "must be of type object"),
+    Wrong("two schedulers", put("spec.scheduler.hyperband", {}),
+          "spec.scheduler", "must have at most one of asha", "asha and hyperband", "keep one of them", "must have at most one of asha"),
+    Wrong("stop at a word", put("spec.stop.metrics", {"loss": "0.1"}),
+          "spec.stop.metrics.loss", "must be a number", "'0.1'", "without quotes", "must be of type number"),
+    Wrong("stop at no metric", put("spec.stop.metrics", {"val loss": 1}),
+          "spec.stop.metrics['val loss']", "must be letters, digits and any of _ . / -", "'val loss'", "change it", ""),
+    Wrong("65 thresholds", put("spec.stop.metrics", {f"m{n}": 1 for n in range(65)}),
+          "spec.stop.metrics", "must have at most 64 entries", "65", "leave out 1", "Too many: 65"),
+    Wrong("Ray's stop", put("spec.stop", {"training_iteration": 5}),
+          "spec.stop.training_iteration", "is not a field here", "5", "leave it out; known are expression, metrics, plateau", UNKNOWN),
+    Wrong("quoted goal", put("spec.stopExperiment.goal", "0.97"),
+          "spec.stopExperiment.goal", "must be a number", "'0.97'", "without quotes", "must be of type number"),
+    Wrong("fewer than no failures", put("spec.stopExperiment.maxFailedTrials", -1),
+          "spec.stopExperiment.maxFailedTrials", "must be at least 0", "-1", "use 0 or more", "greater than or equal to 0"),
+    Wrong("retries without end", put("spec.failure.maxFailures", -1),
+          "spec.failure.maxFailures", "must be at least 0", "-1", "use 0 or more", "greater than or equal to 0"),
+    Wrong("failFast with retries", put("spec.failure", {"failFast": True, "maxFailures": 2}),
+          "spec.failure.maxFailures", "must be 0 when failFast is true", "2", "set maxFailures to 0 or failFast to false",
+          "must be 0 when failFast is true, got 2"),
+    Wrong("suspend 1", put("spec.suspend", 1),
+          "spec.suspend", "must be true or false", "1", "write true or false", "must be of type boolean"),
+    Wrong("negative ttl", put("spec.ttlSecondsAfterFinished", -1),
+          "spec.ttlSecondsAfterFinished", "must be at least 0", "-1", "use 0 or more", "greater than or equal to 0"),
+]
+
+RESULTS = [
+    Wrong("three log files", put("spec.logs.files", ["a", "b", "c"]),
+          "spec.logs.files", "must have at most 2 entries", "3", "leave out 1", "must have at most 2 items"),
+    Wrong("one log file twice", put("spec.logs.files", ["out", "out"]),
+          "spec.logs.files", "must not name one file twice", "['out', 'out']", "write its name once", "must not name one file twice"),
+    Wrong("log over the results", put("spec.logs.files", ["out", "result.json"]),
+          "spec.logs.files[1]", "must not be the name of another file", "'result.json'", "rename it", "must not be the name of another file"),
+    Wrong("log in another folder", put("spec.logs.files", ["../out"]),
+          "spec.logs.files[0]", "must be a plain file name", "'../out'", "change it", "should match"),
+    Wrong("size with a strange unit", put("spec.logs.spoolBytes", "64MB"),
+          "spec.logs.spoolBytes", "must be a number of bytes", "'64MB'", "write a whole number, with Ki, Mi or Gi", "should match"),
+    Wrong("half a size", put("spec.logs.spoolBytes", "0.5Gi"),
+          "spec.logs.spoolBytes", "must be a number of bytes", "'0.5Gi'", "write a whole number", "should match"),
+    Wrong("more than a terabyte", put("spec.logs.spoolBytes", "2000Gi"),
+          "spec.logs.spoolBytes", "must be a number of bytes from 1 to 1024Gi", "'2000Gi'", "write a whole number", ""),
+    Wrong("no size", put("spec.logs.maxBytesPerTrial", 0),
+          "spec.logs.maxBytesPerTrial", "must be a number of bytes", "0", "write a whole number", "greater than or equal to 1"),
+    Wrong("quoted true", put("spec.results.tensorboard", "true"),
+          "spec.results.tensorboard", "must be true or false", "'true'", "without quotes", "must be of type boolean"),
+]
+
+TRIAL = [
+    Wrong("no trial", drop("spec.trial"), "spec.trial", "is required", "", "add trial", "spec.trial: Required"),
+    Wrong("no template", drop("spec.trial.template"), "spec.trial.template", "is required", "", "add template", "template: Required"),
+    Wrong("no pod spec", drop("spec.trial.template.spec"),
+          "spec.trial.template.spec", "is required", "", "add spec", "template.spec: Required"),
+    Wrong("no containers", put("spec.trial.template.spec.containers", []),
+          "spec.trial.template.spec.containers", "must have at least 1 entry", "0", "add to it", "should have at least 1 items"),
+    Wrong("container without a name", drop("spec.trial.template.spec.containers[0].name"),
+          "spec.trial.template.spec.containers[0].name", "is required", "", "add name", "containers[0].name: Required"),
+    Wrong("no such container", put("spec.trial.container", "train"),
+          "spec.trial.container", "must be the name of a container", "'train'", "write the name of one", "must be the name of a container"),
+    Wrong("which container", put("spec.trial.template.spec.containers[1]", {"name": "proxy"}),
+          "spec.trial", "must say in `container` which", "", "add `container: NAME`", "must say in `container` which"),
+    Wrong("restarts", put("spec.trial.template.spec.restartPolicy", "OnFailure"),
+          "spec.trial.template.spec.restartPolicy", "must be Never", "'OnFailure'", "write one of them", 'supported values: "Never"'),
+    Wrong("label a number", put("spec.trial.template.metadata.labels", {"team": 7}),
+          "spec.trial.template.metadata.labels.team", "must be a string", "7", "put it in quotes", "must be of type string"),
+    Wrong("two collectors", put("spec.trial.collector", {"sdk": {}, "stdout": {"pattern": "x"}}),
+          "spec.trial.collector", "must have at most one of sdk, stdout", "sdk and stdout", "keep one of them", "must have at most one of sdk"),
+    Wrong("retainPods in small letters", put("spec.trial.retainPods", "failed"),
+          "spec.trial.retainPods", "must be None, Failed or All", "'failed'", "write Failed", 'supported values: "None", "Failed"'),
+    Wrong("flush for hours", put("spec.trial.flushTimeoutSeconds", 3601),
+          "spec.trial.flushTimeoutSeconds", "must be at most 3600", "3601", "use 3600 or less", "less than or equal to 3600"),
+]
+# fmt: on
+
+WRONG = [*IDENTITY, *OBJECTIVE, *SPACE, *BUDGET, *ENDING, *RESULTS, *TRIAL]

@@ -71,7 +71,7 @@ def validation(rule: Rule, model: type[Model] | None = None) -> dict[str, Any]:
         written |= {"fieldPath": f".{rule.field}", "reason": "FieldValueInvalid"}
     fields = model.model_fields.values() if model else ()
     if any(field.alias == rule.field and field.annotation in {int, float} for field in fields):
-        quoted = rule.message.replace("'", "\\'")
+        quoted = rule.message.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
         written["messageExpression"] = f"'{quoted}, got %s'.format([self.{rule.field}])"
     return written
 

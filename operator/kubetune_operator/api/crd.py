@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the models: `python -m kubetune_operator.api.crd [FILE]` writes it (or prints it)."""
+"""The CustomResourceDefinition, made from the models: `python -m kubetune_operator.api.crd [FILE]` writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubetune_operator.api.spec import Spec
 from kubetune_operator.api.status import Status
 
 PLURAL = "tuneexperiments"
-FILE = Path("crds") / f"{GROUP}_{PLURAL}.yaml"
+FILE = Path("crds") / f"{GROUP}_{PLURAL}.yaml"  # from the root of the repository
 _HEADER = "# Made by `make crds` from the models in operator/kubetune_operator/api. Do not edit.\n"
 
 _FINISHED = '.status.conditions[?(@.type=="Finished")]'
@@ -130,7 +130,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text(), encoding="utf-8")
-    else:
-        sys.stdout.write(text())
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else FILE).write_text(text(), encoding="utf-8")

@@ -30,6 +30,16 @@ from kubetune_operator.core.trials import Mode, Objective, Scheduler, Scope
 from kubetune_operator.errors import InvalidSpec, Problem
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_WRITTEN = ("name", "namespace", "labels", "annotations", "generateName", "finalizers", "ownerReferences")
+_FILLED_IN = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+)
+_METADATA = (*_WRITTEN, *_FILLED_IN, "selfLink", "uid")
 _NAME = re.compile(LABEL)
 
 
@@ -69,6 +79,10 @@ class Experiment:
 def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
     """Check a resource and fill in its defaults; `seed` is taken where it names none. Raises InvalidSpec with every problem."""
     given = plain(body)
+    if not isinstance(given, dict):
+        raise InvalidSpec(
+            (Problem("the experiment", "must be an object", given, "begin with apiVersion, kind, metadata and spec"),)
+        )
     problems = [*_identity_problems(given), *notyet.problems(given.get("spec"))]
     model = _spec(given.get("spec"), problems)
     if model is None or problems:
@@ -77,12 +91,7 @@ def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
 
 
 def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
-    for field in given:
-        if field not in _TOP:
-            near = closest(field, _TOP)
-            yield Problem(
-                path("", [field]), "is not a field here", given[field], f"did you mean {near}?" if near else "leave it out"
-            )
+    yield from _unknown(given, _TOP, "")
     for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if given.get(field) != expected:
             yield Problem(field, f"must be {expected}", given.get(field), f"write `{field}: {expected}`")
@@ -90,9 +99,17 @@ def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
     if not isinstance(metadata, dict):
         yield Problem("metadata", "must be an object with a name", metadata, "add `metadata: {name: NAME}`")
         return
+    yield from _unknown(metadata, _METADATA, "metadata")
     yield from _name_problems("metadata.name", metadata.get("name"), MAX_NAME)
     if metadata.get("namespace") is not None:
         yield from _name_problems("metadata.namespace", metadata["namespace"], 63)
+
+
+def _unknown(given: Mapping[str, Any], known: tuple[str, ...], place: str) -> Iterator[Problem]:
+    for field, value in given.items():
+        if field not in known:
+            near = closest(field, known)
+            yield Problem(path(place, [field]), "is not a field here", value, f"did you mean {near}?" if near else "leave it out")
 
 
 def _name_problems(field: str, name: Any, longest: int) -> Iterator[Problem]:

@@ -48,7 +48,9 @@ def translate(error: ValidationError, model: type[BaseModel], prefix: str) -> li
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Give the known word that this one is most likely meant to be, if any is near."""
     by_lower = {each.lower().replace("_", ""): each for each in known}
-    near = difflib.get_close_matches(word.lower().replace("_", ""), by_lower, n=1)
+    meant = word.lower().replace("_", "")
+    begun = [each for each in by_lower if len(meant) > 1 and each.startswith(meant)]
+    near = begun or difflib.get_close_matches(meant, by_lower, n=1)
     return by_lower[near[0]] if near else None
 
 
@@ -110,6 +112,15 @@ _UNQUOTED = ("int_type", "float_type", "bool_type")
 _Words = tuple[str, Any, str]  # rule, value, remedy
 
 
+def number(bound: float) -> str:
+    """Spell a bound as YAML would: 9e15 is 9000000000000000."""
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
+def _entries(count: int) -> str:
+    return f"{count} entry" if count == 1 else f"{count} entries"
+
+
 def _literal(value: Any, context: Mapping[str, Any]) -> _Words:
     expected = str(context["expected"]).replace("'", "")
     near = closest(str(value), re.split(r", | or ", expected))
@@ -123,14 +134,18 @@ def _pattern(value: Any, context: Mapping[str, Any]) -> _Words:
 
 def _too_long(value: Any, context: Mapping[str, Any]) -> _Words:
     most, length = context["max_length"], len(value)
-    return f"must have at most {most} entries", length, f"leave out {length - most} of them"
+    return f"must have at most {_entries(most)}", length, f"leave out {length - most} of them"
 
 
 _BOUNDS: dict[str, Callable[[Any, Mapping[str, Any]], _Words]] = {
-    "greater_than_equal": lambda value, ctx: (f"must be at least {ctx['ge']:.15g}", value, f"use {ctx['ge']:.15g} or more"),
-    "greater_than": lambda value, ctx: (f"must be greater than {ctx['gt']:.15g}", value, f"use a number above {ctx['gt']:.15g}"),
-    "less_than_equal": lambda value, ctx: (f"must be at most {ctx['le']:.15g}", value, f"use {ctx['le']:.15g} or less"),
-    "less_than": lambda value, ctx: (f"must be less than {ctx['lt']:.15g}", value, f"use a number below {ctx['lt']:.15g}"),
+    "greater_than_equal": lambda value, ctx: (f"must be at least {number(ctx['ge'])}", value, f"use {number(ctx['ge'])} or more"),
+    "greater_than": lambda value, ctx: (
+        f"must be greater than {number(ctx['gt'])}",
+        value,
+        f"use a number above {number(ctx['gt'])}",
+    ),
+    "less_than_equal": lambda value, ctx: (f"must be at most {number(ctx['le'])}", value, f"use {number(ctx['le'])} or less"),
+    "less_than": lambda value, ctx: (f"must be less than {number(ctx['lt'])}", value, f"use a number below {number(ctx['lt'])}"),
     "string_too_long": lambda value, ctx: (
         f"must have at most {ctx['max_length']} characters",
         value,
@@ -139,7 +154,7 @@ _BOUNDS: dict[str, Callable[[Any, Mapping[str, Any]], _Words]] = {
     "string_too_short": lambda value, _: ("must not be empty", value, "write it or leave the field out"),
     "too_long": _too_long,
     "too_short": lambda value, ctx: (
-        f"must have at least {ctx['min_length']} entries",
+        f"must have at least {_entries(ctx['min_length'])}",
         len(value),
         "add to it or leave the field out",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -26,10 +27,9 @@ def _check_size(value: Any) -> Any:
 
 
 def _size_problems(value: Any) -> Iterator[Problem]:
-    try:
-        sound = not isinstance(value, float) and 1 <= quantities.parse(value) <= MOST_BYTES
-    except ValueError:
-        sound = False
+    written = isinstance(value, str) and re.fullmatch(QUANTITY, value) is not None
+    counted = isinstance(value, int) and not isinstance(value, bool)
+    sound = (written or counted) and 1 <= size(value) <= MOST_BYTES
     if not sound:
         yield Problem(
             "", "must be a number of bytes from 1 to 1024Gi", value, "write a whole number, with Ki, Mi or Gi if you like: 64Mi"

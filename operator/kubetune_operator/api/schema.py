@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubetune_operator.api.base import MUTABLE, RULES, Model
+from kubetune_operator.api.problems import number
 
 Schema = dict[str, Any]
 _DROPPED = ("title", "discriminator", MUTABLE, "$defs")
@@ -40,7 +41,17 @@ def _structural(given: Mapping[str, Any], defs: Mapping[str, Any]) -> Schema:
         schema["properties"] = {name: _structural(field, defs) for name, field in schema["properties"].items()}
     if "items" in schema:
         schema["items"] = _structural(schema["items"], defs)
+    _keep_fractions(schema)
     return {key: _whole(value) for key, value in _with_inside(schema, defs).items()}
+
+
+def _keep_fractions(schema: Schema) -> None:
+    """Say bounds that are not whole as rules too: beside a whole number the API server cuts them off, and 1 passes for 1.1."""
+    for bound, sign, words in (("minimum", ">=", "at least"), ("maximum", "<=", "at most")):
+        limit = schema.get(bound)
+        if isinstance(limit, float) and not limit.is_integer():
+            rule = {"rule": f"self {sign} {limit!r}", "message": f"must be {words} {limit!r}"}
+            schema.setdefault(RULES, []).append(rule)
 
 
 def _with_inside(schema: Schema, defs: Mapping[str, Any]) -> Schema:
@@ -102,7 +113,7 @@ def _bounds(field: Schema) -> list[str]:
     words = []
     if low is not None and high is not None:
         above = "Above" if field.get("exclusiveMinimum") else "From"
-        words.append(f"{above} {low:.15g} {'up ' if above == 'Above' else ''}to {high:.15g}.")
+        words.append(f"{above} {number(low)} {'up ' if above == 'Above' else ''}to {number(high)}.")
     if "maxLength" in field and "enum" not in field and low is None:
         words.append(f"At most {field['maxLength']} characters.")
     if "maxItems" in field:

@@ -18,7 +18,9 @@ def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
     try:
         experiment = api.parse(body, seed=seed)
     except InvalidSpec as refusal:
-        raise InvalidSpec((*refusal.problems, *_of_template(body, here=here))) from refusal
+        told = {problem.field for problem in refusal.problems}
+        more = [problem for problem in _of_template(body, here=here) if problem.field not in told]
+        raise InvalidSpec((*refusal.problems, *more)) from refusal
     names = [parameter.name for parameter in experiment.spec.space.parameters]
     problems = templates.problems(
         experiment.template, experiment.trial.container, names, needs_command=here, local_env=os.environ if here else None

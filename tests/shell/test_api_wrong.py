@@ -1,0 +1,58 @@
+"""Every wrong experiment of the table is refused, here and (where it can see the fault) by the API server's own code, in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kubetune_operator import api
+from kubetune_operator.errors import InvalidSpec, shown
+from tests.crdcheck import checker
+from tests.shell.experiments import UNKNOWN, VALID, Wrong
+from tests.shell.wrong_experiments import WRONG
+
+pytestmark = pytest.mark.timeout(900)  # the first call builds the Go program
+
+
+def test_the_table_spoils_something_valid() -> None:
+    assert api.parse(VALID).name == "digits"
+    assert len({row.id for row in WRONG}) == len(WRONG) >= 60
+
+
+@pytest.mark.parametrize("row", WRONG, ids=lambda row: row.id)
+def test_a_refusal_names_field_rule_value_and_remedy(row: Wrong) -> None:
+    with pytest.raises(InvalidSpec, match=re.escape(row.field)) as refusal:
+        api.parse(row.body())
+    told = [
+        problem
+        for problem in refusal.value.problems
+        if problem.field == row.field
+        and row.rule in problem.rule
+        and row.remedy in problem.remedy
+        and (row.value in shown(problem.value) if row.value else True)
+    ]
+    assert told, f"nothing fits among:\n{refusal.value}"
+    assert str(told[0]).startswith(f"{row.field}: ")
+    assert f", got {shown(told[0].value)}" in str(told[0]) or told[0].value is None
+
+
+@pytest.mark.parametrize("row", WRONG, ids=lambda row: row.id)
+def test_a_refusal_says_nothing_more_than_what_is_wrong(row: Wrong) -> None:
+    """One mistake gives one message, but where it breaks two rules or asks for what is not carried out yet."""
+    with pytest.raises(InvalidSpec, match=re.escape(row.field)) as refusal:
+        api.parse(row.body())
+    others = [one for one in refusal.value.problems if row.rule not in one.rule and "not carried out yet" not in one.rule]
+    assert [str(one) for one in others if not one.field.startswith(row.field)] == []
+
+
+def test_the_api_server_refuses_what_it_can_see() -> None:
+    """The last column is exact: what it says is said, and where it says nothing the object is taken."""
+    answers = checker.judge([row.body() for row in WRONG])
+    wrong = []
+    for row, answer in zip(WRONG, answers, strict=True):
+        said = "\n".join(answer.errors)
+        named = row.server == UNKNOWN and row.field in answer.unknown
+        if not named and (row.server not in said or bool(row.server) != bool(said)):
+            wrong.append(f"{row.id}: {said or answer.unknown}")
+    assert wrong == []
