@@ -17,7 +17,7 @@ from rich.text import Text
 
 from kubetune_operator import status
 from kubetune_operator.core.history import History, Phase, Trial
-from kubetune_operator.core.records import Condemned, Ended, Outcome, Record, Started
+from kubetune_operator.core.records import Ended, Outcome, Record, Started
 from kubetune_operator.core.trials import Params
 
 ROWS = 16  # of the live table: what runs, then the best, then the latest to end
@@ -61,8 +61,6 @@ class Progress:
                 case Ended():
                     trial = self._history.trials[record.trial]
                     self._line(record.outcome.value.lower(), trial, f"{worth(self._history, trial)}  {why(trial)}")
-                case Condemned():
-                    pass  # its end will say so
         self._say_best()
 
     def note(self, text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from aiohttp import web
 
@@ -83,7 +83,7 @@ async def _hello(experiment: Experiment, key: Key, uid: str, body: Mapping[str, 
 
 async def _reports(experiment: Experiment, key: Key, _uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
     first, lines = body.get("first"), body.get("lines")
-    if not isinstance(first, int) or not _count(first) or not isinstance(lines, list) or not all(map(_is_line, lines)):
+    if not _count(first) or not isinstance(lines, list) or not all(map(_is_line, lines)):
         raise Malformed('must be {"first": N, "lines": [LINE, ...]}')
     answer = await experiment.report(key, first, lines)
     return {"next": answer.next, "stop": answer.stop, "reason": answer.reason, "refused": answer.refused}
@@ -114,7 +114,7 @@ async def _body(request: web.Request) -> Mapping[str, Any]:
     return body
 
 
-def _count(value: Any) -> bool:
+def _count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

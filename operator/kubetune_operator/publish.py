@@ -13,7 +13,7 @@ from kubetune_operator import rows, status
 from kubetune_operator.console import Progress
 from kubetune_operator.core.history import History, Judged, Phase, Trial
 from kubetune_operator.core.plan import IGNORED_SIGTERM
-from kubetune_operator.core.records import Close, Closed, Ended, Finished, Record, Refused, Suggested
+from kubetune_operator.core.records import Close, Closed, Ended, Record, Refused, Suggested
 from kubetune_operator.core.space import nested
 from kubetune_operator.experiment import Past
 from kubetune_operator.files import Files
@@ -49,7 +49,8 @@ class Publisher:
         for line in refused:
             self._progress.note(f"{self._trial(line.trial)}: line {line.number + 1} of its reports was refused: {line.reason}")
         self._progress.update(records)
-        self._tables(final=any(isinstance(record, Finished) for record in records))
+        if time.monotonic() >= self._tables_at:
+            self.tables()
 
     def level(self, past: Past) -> None:
         """Bring all files up to what the journal says, whatever a crash has left of them."""
@@ -66,17 +67,11 @@ class Publisher:
             reason = trial.reason if trial.phase is Phase.ENDED else None
             its = by_trial[trial.number]
             self._files.level(self._trial(trial.number), nested(trial.params), its, reason, failures[trial.number])
-        self._tables(final=True)
+        self.tables()
 
-    def finish(self) -> None:
-        """Write the tables a last time."""
-        self._tables(final=True)
-
-    def _tables(self, *, final: bool) -> None:
-        now = time.monotonic()
-        if not final and now < self._tables_at:
-            return
-        began = now
+    def tables(self) -> None:
+        """Write the tables of the whole experiment now; `publish` does so from time to time."""
+        began = time.monotonic()
         self._files.trials_csv([status.row(self._history, self._name, trial) for trial in self._history.trials])
         created = self._history.created
         body = dict(created.body) if created else {}

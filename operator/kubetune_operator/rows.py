@@ -16,7 +16,7 @@ from typing import Any
 
 from kubetune.wire import spell
 from kubetune_operator import tensorboard
-from kubetune_operator.core.reports import flatten
+from kubetune_operator.core.reports import flatten, spelled
 from kubetune_operator.core.trials import TIME_TOTAL, TRAINING_ITERATION, Flat, Metrics
 
 COUNTED = (TRAINING_ITERATION, "time_this_iter_s", TIME_TOTAL)  # kubetune's, unless the program said them itself
@@ -156,15 +156,7 @@ def _json(value: Any, **more: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, **more)
     except ValueError:  # a number that JSON has no word for
-        return json.dumps(_spelled(value), allow_nan=False, ensure_ascii=False, **more)
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _spelled(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_spelled(inner) for inner in value]
-    return spell(value) if isinstance(value, float) else value
+        return json.dumps(spelled(value), allow_nan=False, ensure_ascii=False, **more)
 
 
 def _encode(text: str) -> bytes:

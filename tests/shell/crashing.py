@@ -20,8 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubetune_operator import api
-from kubetune_operator.commands import run
+from kubetune_operator.commands import checked, run
 from kubetune_operator.experiment import load
 from kubetune_operator.journal import Journal
 
@@ -101,7 +100,7 @@ def state(results: Path) -> dict[str, Any]:
     """Read what a run has left: the trials by the journal, and every file of theirs without its times."""
     folders = [path for path in results.glob("*/*") if path.is_dir() and not path.is_symlink()]
     folder = max(folders, key=lambda path: path.stat().st_mtime)
-    history = load(folder, lambda body: api.parse(body).spec).history
+    history = load(folder, checked.spec_of).history
     trials = [
         [
             *(trial.number, dict(trial.params), trial.outcome and trial.outcome.value, trial.reason, trial.message),

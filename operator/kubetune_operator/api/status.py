@@ -8,7 +8,6 @@ from pydantic import Field
 
 from kubetune_operator.api.base import UID, MetricName, Model
 
-CONDITION_TYPES = ("Finished", "Succeeded", "Suspended", "Stalled")
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "maxLength": 64})]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 TrialName = Annotated[str, Field(max_length=63)]

@@ -34,7 +34,6 @@ from kubetune_operator.core.space import nested
 from kubetune_operator.errors import ClusterError
 
 AGENT = Path(kubetune.sidecar.__file__).with_name("agent.py")
-CLAIM_TAKEN = 3  # the agent's exit code when another has the folder
 TRIES = 3  # agents that may die in one folder before we give it up
 LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed
 POLL = 0.5  # seconds, where the kernel cannot tell us of a process's end

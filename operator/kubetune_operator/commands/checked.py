@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubetune_operator import api, templates
-from kubetune_operator.errors import InvalidSpec
+from kubetune_operator.core.spec import Spec
+from kubetune_operator.errors import InvalidSpec, Problem
 
 
 def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
@@ -22,20 +23,27 @@ def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
         more = [problem for problem in _of_template(body, here=here) if problem.field not in told]
         raise InvalidSpec((*refusal.problems, *more)) from refusal
     names = [parameter.name for parameter in experiment.spec.space.parameters]
-    problems = templates.problems(
-        experiment.template, experiment.trial.container, names, needs_command=here, local_env=os.environ if here else None
-    )
+    problems = _template_problems(experiment.template, experiment.trial.container, names, here=here)
     if problems:
         raise InvalidSpec(tuple(problems))
     return experiment
 
 
-def _of_template(body: Any, *, here: bool) -> list[Any]:
+def _of_template(body: Any, *, here: bool) -> list[Problem]:
     """Find what is wrong with the template of a body that is refused anyway, so that a user mends all at one go."""
     try:
         spec = body["spec"]
         names = [one["name"] for one in spec.get("parameters", [])]
         template, container = spec["trial"]["template"], spec["trial"].get("container")
-        return templates.problems(template, container, names, needs_command=here, local_env=os.environ if here else None)
+        return _template_problems(template, container, names, here=here)
     except (KeyError, TypeError, AttributeError):
         return []  # what is missing has been said
+
+
+def _template_problems(template: Mapping[str, Any], container: str | None, names: list[str], *, here: bool) -> list[Problem]:
+    return templates.problems(template, container, names, needs_command=here, local_env=os.environ if here else None)
+
+
+def spec_of(body: Mapping[str, Any]) -> Spec:
+    """Read the resource that a journal holds, which was checked before it came there."""
+    return api.parse(body).spec

@@ -108,7 +108,7 @@ async def _resume(request: Request) -> Job:
             f"there is no run of {wanted.name} under {root / wanted.namespace} to go on with; leave out --resume to start one"
         )
     _lock(folder)
-    experiment, past = Experiment.resume(folder.path, _spec_of, time.time)
+    experiment, past = Experiment.resume(folder.path, checked.spec_of, time.time)
     before = past.body["spec"]
     now = checked.check(request.body, seed=before["search"]["seed"], here=True)
     after = now.body["spec"]
@@ -123,10 +123,6 @@ async def _resume(request: Request) -> Job:
     if changed:
         await experiment.edit(now.body, now.spec)
     return Job(now, experiment, folder, request.here, past)
-
-
-def _spec_of(body: Mapping[str, Any]) -> Any:
-    return api.parse(body).spec
 
 
 def _lock(folder: ExperimentFolder) -> None:
@@ -164,7 +160,7 @@ async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
     try:
         with progress, signals:
             await reconciler.run()
-        publisher.finish()
+        publisher.tables()
         await cluster.close()
     finally:
         await intake.close()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kubetune_operator import api, console
-from kubetune_operator.commands import say
+from kubetune_operator import console
+from kubetune_operator.commands import checked, say
 from kubetune_operator.errors import KubetuneError
 from kubetune_operator.experiment import load
 
@@ -21,7 +21,7 @@ def main(options: argparse.Namespace) -> int:
         say.error(f"{folder}: there is no journal, so no experiment; name a folder such as ~/kubetune_results/default/digits")
         return 2
     try:
-        history = load(folder, lambda body: api.parse(body).spec).history
+        history = load(folder, checked.spec_of).history
     except (KubetuneError, OSError) as error:
         say.error(error)
         return 2

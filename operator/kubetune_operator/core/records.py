@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from kubetune.wire import spell, unspell
+from kubetune.wire import unspell
+from kubetune_operator.core.reports import spelled
 from kubetune_operator.core.trials import Decision, Metrics, Params
 from kubetune_operator.errors import JournalTooNew
 
@@ -263,7 +264,7 @@ def encode(record: Record) -> dict[str, Any]:
         elif isinstance(value, End):
             value = {part: getattr(value, part) for part in _names(End)}
         elif name in _SPELLED:
-            value = _spell(value)
+            value = spelled(value)
         encoded[name] = value
     return encoded
 
@@ -296,16 +297,6 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {}
-
-
-def _spell(value: Any) -> Any:
-    if isinstance(value, float):
-        return spell(value)
-    if isinstance(value, Mapping):
-        return {name: _spell(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_spell(inner) for inner in value]
-    return value
 
 
 def _unspell(value: Any) -> Any:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from kubetune.wire import MAX_LINE, MAX_METRICS, METRIC_NAME, unspell
+from kubetune.wire import MAX_LINE, MAX_METRICS, METRIC_NAME, spell, unspell
 from kubetune_operator.core.trials import Flat, Metrics
 from kubetune_operator.errors import LineRefused
 
@@ -45,6 +45,17 @@ def parse(line: str) -> Metrics:
 def flatten(metrics: Metrics) -> Flat:
     """Join nested names with "/": {"a": {"b": 1}} becomes {"a/b": 1}."""
     return dict(_walk(metrics, ""))
+
+
+def spelled(value: Any) -> Any:
+    """Give a value, however nested, as JSON can hold it: words for NaN and the infinities."""
+    if isinstance(value, float):
+        return spell(value)
+    if isinstance(value, Mapping):
+        return {name: spelled(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [spelled(inner) for inner in value]
+    return value
 
 
 def _walk(metrics: Metrics, prefix: str) -> Iterator[tuple[str, Any]]:
