@@ -4,7 +4,8 @@
     python -m tests.shell.crashing FILE RESULTS 3 17 …     kill at these points, one run each, and resume
 
 Prints a JSON object a run: what the folder holds in the end. One process imports everything and forks for each run, so that
-a run costs only itself. The points: after each write of the journal, after each start of a process, after each end of one.
+a run costs only itself. The points: after each write of the journal, after each start of an agent, after each end of one
+was heard of.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kubetune_operator.cluster.agents import Agent, Agents
 from kubetune_operator.commands import checked, run
 from kubetune_operator.experiment import load
 from kubetune_operator.journal import Journal
@@ -42,26 +43,24 @@ class Points:
 
 def watch(point: Callable[[], None]) -> None:
     """Call `point` after each step that leaves a trace outside this process."""
-    append, start, poll = Journal.append, subprocess.Popen.__init__, subprocess.Popen.poll
+    append, start, take = Journal.append, Agents.start, Agents.take
 
     def appended(self: Journal, records: Any) -> None:
         append(self, records)
         point()
 
-    def started(self: Any, *args: Any, **more: Any) -> None:
-        start(self, *args, **more)
+    def started(self: Agents, trial: Path, *, drain: bool) -> Agent:
+        agent = start(self, trial, drain=drain)
+        point()
+        return agent
+
+    def ended(self: Agents, said: Mapping[str, Any]) -> None:
+        take(self, said)
         point()
 
-    def polled(self: Any) -> int | None:
-        before: int | None = self.returncode
-        code = poll(self)
-        if before is None and code is not None:
-            point()
-        return code
-
     Journal.append = appended  # type: ignore[method-assign]
-    subprocess.Popen.__init__ = started  # type: ignore[method-assign]
-    subprocess.Popen.poll = polled  # type: ignore[method-assign]
+    Agents.start = started  # type: ignore[method-assign]
+    Agents.take = ended  # type: ignore[method-assign]
 
 
 def forked(job: Callable[[], int]) -> int:

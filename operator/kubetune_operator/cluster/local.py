@@ -16,24 +16,20 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import kubetune.sidecar
 from kubetune import wire
 from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.agents import LOG, Agent, Agents
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.core.records import End
 from kubetune_operator.core.space import nested
-from kubetune_operator.errors import ClusterError
 
-AGENT = Path(kubetune.sidecar.__file__).with_name("agent.py")
 TRIES = 3  # agents that may die in one folder before we give it up
 LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed
 POLL = 0.5  # seconds, where the kernel cannot tell us of a process's end
@@ -58,7 +54,7 @@ class _Seen:
 
     folder: Path
     uid: str
-    agent: subprocess.Popen[bytes] | None = None  # ours; None for one that an earlier process started
+    agent: Agent | None = None  # ours; None for one that an earlier process started
     agents: int = 0  # how many we have started
     drained: bool = False  # one was started to ship what a dead one left
     deleting: bool = False
@@ -87,6 +83,8 @@ class Local:
         self._each = each
         self._room: int | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._agents = Agents(folder, self.woke)
+        self._cleared: set[asyncio.Future[None]] = set()  # folders on their way out
         self._seen: dict[Key, _Seen] = {}
         self._tokens: dict[str, Key] = {}
         for key, path in _folders(folder):
@@ -127,7 +125,7 @@ class Local:
             path = self._folder / f"{wanted.trial}-{wanted.attempt}"
             self._prepare(key, path, wanted)
             seen = self._adopt(key, path)
-        if (seen.folder / "claim").exists() or (seen.agent is not None and seen.agent.poll() is None):
+        if (seen.folder / "claim").exists() or (seen.agent is not None and seen.agent.running):
             return
         if seen.agents < TRIES:
             self._start(seen)
@@ -158,6 +156,8 @@ class Local:
                     _signal(pid, signal.SIGKILL)
             await self.observe()
             await asyncio.sleep(0.01)
+        self._agents.close()
+        await asyncio.gather(*self._cleared)
 
     def kill(self) -> None:
         """Kill every program now; its agent lives on to say so."""
@@ -190,22 +190,14 @@ class Local:
         self._tokens[_token_digest((path / "token").read_text())] = key
         return seen
 
-    def _start(self, seen: _Seen, *options: str) -> None:
+    def _start(self, seen: _Seen, *, drain: bool = False) -> None:
         seen.agents += 1
-        command = [sys.executable, "-I", "-S", str(AGENT), str(seen.folder), *options]
-        try:
-            with (seen.folder / "agent.log").open("ab") as log:
-                seen.agent = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-                )
-        except OSError as error:
-            raise ClusterError(f"no process could be started: {error}") from error
-        self._watch(seen.agent.pid, seen)
+        seen.agent = self._agents.start(seen.folder, drain=drain)
 
     def _look(self, key: Key, seen: _Seen) -> Pod | None:
         if not (seen.folder / "claim").exists():
-            if seen.agents >= TRIES and seen.agent is not None and seen.agent.poll() is not None:
-                end = End(error=f"AgentFailed: {_tail(seen.folder / 'agent.log')}")
+            if seen.agents >= TRIES and seen.agent is not None and not seen.agent.running:
+                end = End(error=f"AgentFailed: {_tail(seen.folder / 'agent.log') or _tail(self._folder / LOG)}")
                 return Pod(seen.uid, PodPhase.ENDED, seen.deleting, end)
             return None
         pid = _claimant(seen.folder)
@@ -213,12 +205,12 @@ class Local:
             if seen.agent is None:
                 self._watch(pid, seen)
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
-        if seen.agent is not None and seen.agent.poll() is None:
+        if seen.agent is not None and seen.agent.running:
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)  # it is just taking its place, or just leaving it
         found = _end(seen.folder)
-        if not seen.drained and (found is None or seen.agent is None or seen.agent.returncode != 0):
+        if not seen.drained and (found is None or seen.agent is None or seen.agent.code != 0):
             seen.drained = True  # what the dead one has not shipped is in its folder still
-            self._start(seen, "--drain")
+            self._start(seen, drain=True)
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
         return Pod(seen.uid, PodPhase.ENDED, seen.deleting, found or End(error="AgentLost"))
 
@@ -250,13 +242,21 @@ class Local:
         self.woke.set()
 
     def _clear(self, key: Key, seen: _Seen) -> None:
-        if seen.agent is not None and seen.agent.poll() is None:
+        if seen.agent is not None and seen.agent.running:
             return
         if _claimant(seen.folder) is not None:
             return
         del self._seen[key]
         self._tokens = {digest: owner for digest, owner in self._tokens.items() if owner != key}
-        shutil.rmtree(seen.folder, ignore_errors=True)
+        # In a thread: on some disks each file takes a millisecond.
+        gone = asyncio.ensure_future(asyncio.to_thread(_remove, seen.folder))
+        self._cleared.add(gone)
+        gone.add_done_callback(self._cleared.discard)
+
+
+def _remove(path: Path) -> None:
+    (path / "pod.json").unlink(missing_ok=True)  # first: half a folder counts for nothing
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _folders(folder: Path) -> Iterator[tuple[Key, Path]]:

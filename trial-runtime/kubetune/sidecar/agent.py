@@ -1,4 +1,4 @@
-"""The parent of one trial's program on this machine, started by path: python -I -S .../agent.py FOLDER [--drain].
+"""The parent of one trial's program on this machine: `spawner` forks it; alone it is python -I -S .../agent.py FOLDER [--drain].
 
 FOLDER is as `folder` says. With --drain an agent that died is cleaned up after: its program is killed and its reports are sent.
 Exit code 0: all is sent; 2: FOLDER cannot be used; 3: another agent has or had this trial; 4: not all could be sent in time.
@@ -22,14 +22,9 @@ from kubetune.sidecar.tail import Tail  # noqa: E402
 UNUSABLE, CLAIMED = 2, 3
 
 
-def main(arguments: list[str]) -> int:
-    """Run, or with --drain clean up after, the trial of one folder."""
-    drain = "--drain" in arguments
-    paths = [argument for argument in arguments if argument != "--drain"]
-    if len(paths) != 1:
-        sys.stderr.write("usage: agent.py FOLDER [--drain]\n")
-        return UNUSABLE
-    folder = Folder(paths[0])
+def run(path: str, *, drain: bool) -> int:
+    """Run, or clean up after, the trial of one folder; give the exit code."""
+    folder = Folder(path)
     try:
         if not folder.claim(again=drain):
             return CLAIMED
@@ -40,6 +35,15 @@ def main(arguments: list[str]) -> int:
         return UNUSABLE
     supervisor = Supervisor(folder, pod, Shipper(folder, Tail(folder.reports), Intake(pod.endpoint, folder.token)))
     return supervisor.drain() if drain else supervisor.run()
+
+
+def main(arguments: list[str]) -> int:
+    """Read the command line, and run."""
+    paths = [argument for argument in arguments if argument != "--drain"]
+    if len(paths) != 1:
+        sys.stderr.write("usage: agent.py FOLDER [--drain]\n")
+        return UNUSABLE
+    return run(paths[0], drain="--drain" in arguments)
 
 
 if __name__ == "__main__":
