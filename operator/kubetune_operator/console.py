@@ -56,7 +56,7 @@ class Progress:
             match record:
                 case Started():
                     trial = self._history.trials[record.trial]
-                    again = f" (attempt {record.attempt})" if record.attempt else ""
+                    again = f" (attempt {record.attempt}, after {_closed(trial)})" if record.attempt else ""
                     self._line("started", trial, spelled(trial.params) + again)
                 case Ended():
                     trial = self._history.trials[record.trial]
@@ -148,12 +148,16 @@ def worth(history: History, trial: Trial) -> str:
 def why(trial: Trial) -> str:
     """Say why a trial ended; nothing while it runs."""
     if trial.phase is not Phase.ENDED:
-        return trial.message
+        return trial.account
     words = {"Completed": "ran to its end", "MaxT": "had its whole budget", "StopMetrics": "met a criterion of stop"}
     reason = words.get(trial.reason, trial.reason)
     if trial.outcome is Outcome.STOPPED:
         reason = f"stopped early by {trial.reason}"
-    return f"{reason}: {trial.message}" if trial.message else reason
+    return f"{reason}: {trial.account}" if trial.account else reason
+
+
+def _closed(trial: Trial) -> str:
+    return f"{trial.reason}: {trial.account}" if trial.account else trial.reason
 
 
 def spelled(params: Params) -> str:
@@ -170,13 +174,15 @@ def number(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def summary(history: History, name: str, say: Callable[[str], None]) -> None:
-    """Say how it all ended: the counts, the best trial, what it was given."""
+def summary(history: History, name: str, say: Callable[[str], None], *, doubt: str = "") -> None:
+    """Say how it all ended: the counts, the best trial, what it was given; `doubt` is what makes the state uncertain."""
     counts = status.counts(history)
     ended = [f"{counts[key]} {word}" for key, word in _ENDS.items() if counts[key]]
     finished = history.finished
     message = f": {finished.message}" if finished and finished.message else ""
-    say(f"{name}: {status.state(history) if finished or history.open else 'Interrupted'}{message}")
+    say(f"{name}: {status.state(history)}{message}{doubt}")
+    for notice in status.notices(history, name):
+        say(f"notice      {notice}")
     say(f"trials      {counts['started']} of {counts['total']} started: {', '.join(ended) or 'none ended'}")
     best = status.best(history)
     if best is None:

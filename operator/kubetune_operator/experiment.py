@@ -33,7 +33,7 @@ from kubetune_operator.core.records import (
     decode,
     encode,
 )
-from kubetune_operator.core.reports import flatten, parse
+from kubetune_operator.core.reports import parse
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Verdict
 from kubetune_operator.errors import AttemptClosed, JournalError, LineRefused
@@ -191,14 +191,13 @@ class Experiment:
         if not isinstance(line, str):
             return Refused(*key, number, digest, line["refused"], self.now())
         try:
-            metrics = parse(line)
+            reported = Reported(*key, number, digest, parse(line), self.now())
         except LineRefused as refusal:
             return Refused(*key, number, digest, str(refusal), self.now())
-        names = self.history.names.get(key[0], set())
-        if len(names.union(flatten(metrics))) > MAX_METRICS:
+        if len(self.history.names.get(key[0], set()).union(reported.flat)) > MAX_METRICS:
             reason = f"must not report more than {MAX_METRICS} different metrics in one trial"
             return Refused(*key, number, digest, reason, self.now())
-        return Reported(*key, number, digest, metrics, self.now())
+        return reported
 
     def _rewritten(self, key: Key, number: int) -> Record:
         message = f"line {number} of the report file has changed after it was taken; only ever append to $KUBETUNE_REPORTS"

@@ -30,6 +30,7 @@ class Publisher:
         self._files = files
         self._progress = progress
         self._tables_at = 0.0
+        self._noticed = set(status.notices(history, name))  # before an interruption
 
     def publish(self, records: Sequence[Record], judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
         """Show what was recorded since the last call."""
@@ -46,8 +47,7 @@ class Publisher:
                 self._files.fail(self._trial(record.trial), failure)
             if isinstance(record, Ended):
                 self._files.finish(self._trial(record.trial), record.reason)
-        for line in refused:
-            self._progress.note(f"{self._trial(line.trial)}: line {line.number + 1} of its reports was refused: {line.reason}")
+        self._note(refused)
         self._progress.update(records)
         if time.monotonic() >= self._tables_at:
             self.tables()
@@ -78,6 +78,14 @@ class Publisher:
         self._files.experiment_json({**body, "status": status.render(self._history, self._name)})
         now = time.monotonic()
         self._tables_at = now + max(EVERY, 20 * (now - began))  # at most a twentieth of the time, however many trials
+
+    def _note(self, refused: Sequence[Refused]) -> None:
+        for line in refused:
+            self._progress.note(f"{self._trial(line.trial)}: line {line.number + 1} of its reports was refused: {line.reason}")
+        for notice in status.notices(self._history, self._name):
+            if notice not in self._noticed:
+                self._noticed.add(notice)
+                self._progress.note(notice)
 
     def _row(self, one: Judged) -> rows.Row:
         report = one.report

@@ -17,10 +17,8 @@ from typing import Any
 from kubetune.wire import spell
 from kubetune_operator import tensorboard
 from kubetune_operator.core.reports import flatten, spelled
-from kubetune_operator.core.trials import TIME_TOTAL, TRAINING_ITERATION, Flat, Metrics
+from kubetune_operator.core.trials import COUNTED, FILLED, TRAINING_ITERATION, Flat, Metrics
 
-COUNTED = (TRAINING_ITERATION, "time_this_iter_s", TIME_TOTAL)  # kubetune's, unless the program said them itself
-FILLED = ("timestamp", "date", "trial_id", "attempt", "number", "done", "reason", "after_stop", "config")  # always kubetune's
 EVENTS = "events.out.tfevents."
 
 _QUOTED = re.compile(r'[,"\r\n]')

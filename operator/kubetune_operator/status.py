@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from kubetune_operator.core import plan
 from kubetune_operator.core.history import History, Phase, Trial
 from kubetune_operator.core.records import Outcome
+from kubetune_operator.core.trials import FILLED
 
 TOP = 10
 FAILURES = frozenset(
@@ -36,6 +38,8 @@ def state(history: History) -> str:
         return "Ending"
     if history.spec.suspend:
         return "Suspended"
+    if history.interrupted:
+        return "Interrupted"
     return "Running" if history.trials else "Pending"
 
 
@@ -75,36 +79,55 @@ def word(trial: Trial) -> str:
     return trial.outcome.value if trial.outcome else trial.phase.value
 
 
+def notices(history: History, experiment: str) -> list[str]:
+    """Give what the user should know, whatever comes of the experiment, in a sentence each."""
+    found = [
+        f"metric {name} (first reported by {trial_name(experiment, history.overwritten[name])}) has a name of kubetune's own: "
+        f"the files hold kubetune's value under it; report it under another name, such as my_{name}"
+        for name in FILLED
+        if name in history.overwritten
+    ]
+    if history.without_metric and not plan.metric_missing(history):  # else the experiment ends with that
+        (trial, _), flat = next(iter(history.without_metric.items()))
+        metric = history.spec.objective.metric
+        lacks = f"the first report of {trial_name(experiment, trial)} has no {metric} (the objective)"
+        found.append(f"{lacks}; {plan.seen(flat, metric)}")
+    return found
+
+
 def render(history: History, experiment: str) -> dict[str, Any]:
     """Give the resource's status, bounded whatever the number of trials."""
     tally = counts(history)
     finished = history.finished
     success = succeeded(history)
+    words = [finished.message] if finished and finished.message else []
     return {
         "state": state(history),
         "progress": f"{history.ended}/{history.spec.total}",
+        "gridSize": history.spec.space.grid_size,
         "trials": tally,
         "bestTrial": _best(best(history), experiment),
         "topTrials": [_best(trial, experiment) for trial in top(history)],
         "startTime": stamp(history.created.time) if history.created else None,
         "finishTime": stamp(finished.time) if finished else None,
         "conditions": [
-            _condition("Finished", state(history), finished.message if finished else "", holds=finished is not None),
+            _condition(
+                "Finished", state(history), ". ".join([*words, *notices(history, experiment)]), holds=finished is not None
+            ),
             _condition("Succeeded", state(history), "", holds=success),
         ],
     }
 
 
 def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
-    """Give one trial's row of trials.csv."""
-    metric = history.spec.objective.metric
-    parameters = {f"params/{name}": value for name, value in trial.params.items()}
-    return {
+    """Give one trial's row of trials.csv; the objective has a longer name where its own is a column's."""
+    before = {
         "trial": trial_name(experiment, trial.number),
         "state": word(trial),
         "reason": trial.reason if trial.phase is Phase.ENDED else "",
-        "message": trial.message,
-        metric: trial.value,
+        "message": trial.account,
+    }
+    after = {
         "step": trial.step,
         "complete": trial.complete,
         "reports": trial.reports,
@@ -112,8 +135,10 @@ def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
         "attempts": trial.attempts,
         "started": stamp(trial.started) if trial.started else "",
         "ended": stamp(trial.ended) if trial.ended else "",
-        **parameters,
+        **{f"params/{name}": value for name, value in trial.params.items()},
     }
+    metric = history.spec.objective.metric
+    return before | {f"objective/{metric}" if metric in before or metric in after else metric: trial.value} | after
 
 
 def stamp(time: float) -> str:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubetune_operator import rows
+from kubetune_operator.core.trials import COUNTED, FILLED
 from kubetune_operator.files import ExperimentFolder, Files
 from tests.shell.test_tensorboard import events
 
@@ -111,7 +112,7 @@ class TestWhatTheySay:
         said = report(3, {"training_iteration": 50, "time_total_s": 9.0, "trial_id": "mine", "done": True, "config": 1, "x": 2})
         assert [said[name] for name in ("training_iteration", "time_total_s", "time_this_iter_s")] == [50, 9.0, 0.5]
         assert [said[name] for name in ("trial_id", "done", "config", "x")] == [TRIAL, False, CONFIG, 2]
-        assert list(said) == ["x", *rows.COUNTED, *rows.FILLED]
+        assert list(said) == ["x", *COUNTED, *FILLED]
 
     def test_a_later_metric_is_a_new_column_and_the_rows_before_keep_theirs(self, files: Files) -> None:
         files.append(TRIAL, [report(0, {"b": "p,q", "a": 1})])

@@ -129,6 +129,8 @@ async def test_a_trial_may_not_report_more_than_256_different_metrics(wire: Wire
     answer = await wire.report(1, json.dumps({f"b{number}": 1 for number in range(7)}), '{"accuracy": 0.5}')
     assert [number for number, _ in answer["refused"]] == [1]
     assert "256" in answer["refused"][0][1]
+    answer = await wire.report(3, json.dumps({"a": {f"c{number}": 1 for number in range(257)}}))
+    assert [number for number, _ in answer["refused"]] == [3]
 
 
 async def test_eof_that_comes_too_early_is_told_the_number_wanted(wire: Wire) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,6 @@ def test_a_good_run_ends_with_0_and_names_the_best_and_its_files(kubetune: Kubet
     best = max(range(4), key=lambda number: json.loads((run.trial(number) / "params.json").read_text())["x"])
     assert f"best trial  exp-{best:05d}" in run.out
     assert str(run.trial(best).resolve()) in run.out
-    assert "run it again" in run.out
     with (run.folder / "trials.csv").open() as lines:
         table = list(csv.DictReader(lines))
     assert [row["state"] for row in table] == ["Succeeded"] * 4
@@ -39,6 +39,33 @@ def test_a_good_run_ends_with_0_and_names_the_best_and_its_files(kubetune: Kubet
     assert [row["done"] for row in run.rows(0)] == [False, False, True]
     assert json.loads((run.folder / "experiment.json").read_text())["status"]["state"] == "Completed"
     assert not list((run.folder / ".run").glob("*-*"))
+
+
+def test_the_best_trial_can_be_run_again_as_it_was(kubetune: Kubetune) -> None:
+    tells = (
+        "import os, json, sys, kubetune\nkubetune.report(accuracy=1)\n"
+        "names = ('KUBETUNE_TRIAL', 'KUBETUNE_PARAM_X', 'ADDRESS')\n"
+        "print(json.dumps([kubetune.params(), kubetune.seed(), sys.argv, sys.executable, *map(os.environ.get, names)]))\n"
+    )
+    container = {
+        "name": "trial",
+        "image": "python",
+        "command": ["python", "program.py", "--x=${params.x}", "it's $HOME"],
+        "env": [
+            {"name": "ADDRESS", "value": "a b"},
+            {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        ],
+    }
+    os.environ["KEY"] = "not for the eye"
+    try:
+        run = kubetune(tells, trial={"template": {"spec": {"containers": [container]}}})
+    finally:
+        del os.environ["KEY"]
+    assert "not for the eye" not in run.out
+    (again,) = (line.removeprefix("run it again") for line in run.out.splitlines() if line.startswith("run it again"))
+    plain = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}
+    said = subprocess.run(["sh", "-c", again], capture_output=True, text=True, check=True, env=plain).stdout
+    assert said == (run.trial(0) / "stdout").read_text()
 
 
 @pytest.mark.parametrize(
@@ -137,12 +164,29 @@ def test_a_report_file_that_was_rewritten_fails_the_attempt(kubetune: Kubetune, 
 
 
 def test_retries_start_anew_in_the_same_files(kubetune: Kubetune) -> None:
-    source = GOOD + "import sys\nprint('attempt', kubetune.trial().attempt)\nsys.exit(kubetune.trial().attempt < 2)\n"
+    source = (
+        GOOD
+        + "import sys\nprint('attempt', kubetune.trial().attempt)\nsys.exit('no luck' if kubetune.trial().attempt < 2 else 0)\n"
+    )
     run = kubetune(source, failure={"maxFailures": 2})
     assert run.code == 0, run.out
     assert [(row["attempt"], row["training_iteration"]) for row in run.rows(0)] == [(a, i) for a in range(3) for i in (1, 2, 3)]
     assert (run.trial(0) / "stdout").read_text() == "attempt 0\nattempt 1\nattempt 2\n"
     assert (run.trial(0) / "error.txt").read_text().count("Failure #") == 2
+    assert "(attempt 1, after ExitCode: exit code 1: no luck)" in run.out
+
+
+def test_when_what_starts_the_agents_is_killed_the_trials_that_run_go_on_and_others_are_started(kubetune: Kubetune) -> None:
+    kill = (
+        "import os, signal, time\n"
+        "def parent(pid):\n    return int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])\n"
+        "if kubetune.trial().number == 1:\n    os.kill(parent(os.getppid()), signal.SIGKILL)\n    time.sleep(0.3)\n"
+    )
+    run = kubetune("import kubetune\n" + kill + GOOD, numSamples=6, maxConcurrentTrials=2)
+    assert run.code == 0, run.out + run.err
+    assert [len(run.rows(number)) for number in range(6)] == [3] * 6
+    assert {row["attempt"] for number in range(6) for row in run.rows(number)} == {0}
+    assert not list((run.folder / ".run").glob("*-*"))
 
 
 def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: Kubetune, tmp_path: Path) -> None:
@@ -172,6 +216,8 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: 
     assert running.returncode == 130, out
     assert "exp: Interrupted" in out
     assert "--resume" in out
+    assert json.loads((whole.folder / "experiment.json").read_text())["status"]["state"] == "Interrupted"
+    assert command(tmp_path, "show", str(whole.folder)).out.count("exp: Interrupted\n") == 1
     assert not list((whole.folder / ".run").glob("*-*"))
     resumed = command(tmp_path, *kubetune_run[3:], "--resume")
     assert resumed.code == 0, resumed.out + resumed.err
@@ -182,7 +228,7 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: 
 def test_resume_refuses_what_cannot_change_and_takes_what_can(kubetune: Kubetune) -> None:
     assert kubetune(GOOD, numSamples=2).code == 0
     refused = kubetune(GOOD, "--resume", numSamples=2, objective={"metric": "loss", "mode": "Minimize"})
-    assert refused.code == 1
+    assert refused.code == 2
     assert "spec.objective is not what this run was started with" in refused.err
     more = kubetune(GOOD, "--resume", numSamples=4)
     assert more.code == 0, more.err
@@ -190,6 +236,53 @@ def test_resume_refuses_what_cannot_change_and_takes_what_can(kubetune: Kubetune
     again = kubetune(GOOD, "--resume", numSamples=4)
     assert again.code == 0
     assert "4 of 4 started" in again.out
+
+
+def test_show_claims_no_more_than_is_known_of_a_runner_that_was_killed(kubetune: Kubetune, tmp_path: Path) -> None:
+    (tmp_path / "go-on").touch()
+    waits = "import os, time, kubetune\nkubetune.report(accuracy=1)\nwhile not os.path.exists('go-on'): time.sleep(0.05)\n"
+    kubetune_run = [
+        sys.executable,
+        "-m",
+        "kubetune.cli",
+        "run",
+        str(tmp_path / "exp.yaml"),
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    whole = kubetune(waits)
+    (tmp_path / "go-on").unlink()
+    running = subprocess.Popen(kubetune_run, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "best" in line:
+            break
+    shown = command(tmp_path, "show", str(whole.folder))
+    assert "exp: Running\n" in shown.out, "its runner is there"
+    running.kill()
+    running.communicate(timeout=30)
+    assert json.loads((whole.folder / "experiment.json").read_text())["status"]["state"] == "Running"
+    shown = command(tmp_path, "show", str(whole.folder))
+    assert shown.code == 0
+    assert "exp: Running when this was recorded; no `kubetune run` is at work on it now" in shown.out
+    (whole.folder / ".lock").rename(tmp_path / "lock")
+    assert "exp: Running when this was recorded\n" in command(tmp_path, "show", str(whole.folder)).out, "a copy, perhaps"
+    (tmp_path / "lock").rename(whole.folder / ".lock")
+    (tmp_path / "go-on").touch()
+    assert command(tmp_path, *kubetune_run[3:], "--resume").code == 0
+    assert "exp: Completed\n" in command(tmp_path, "show", str(whole.folder)).out
+
+
+def test_a_metric_with_a_name_of_kubetunes_own_is_never_overwritten_in_silence(kubetune: Kubetune, tmp_path: Path) -> None:
+    named = "import kubetune\nfor i in range(3): kubetune.report(accuracy=1, number=7)\n"
+    run = kubetune(named, numSamples=2, maxConcurrentTrials=1)
+    assert [row["number"] for row in run.rows(0)] == [0, 1, 2]
+    says = "metric number (first reported by exp-00000) has a name of kubetune's own"
+    assert run.out.count(says) == 2, "once while it runs, and once in the summary"
+    assert kubetune(named, "--resume", "--quiet", numSamples=3, maxConcurrentTrials=1).out.count(says) == 1
+    assert command(tmp_path, "show", str(run.folder)).out.count(says) == 1
+    status = json.loads((run.folder / "experiment.json").read_text())["status"]
+    assert says in status["conditions"][0]["message"]
 
 
 def test_show_prints_the_table_and_the_summary(kubetune: Kubetune, tmp_path: Path) -> None:

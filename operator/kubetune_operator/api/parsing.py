@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,6 +74,15 @@ class Experiment:
     tensorboard: bool
     ttl_seconds: int | None  # after the end; None keeps the resource
     body: dict[str, Any]  # the resource with every default in it, as the journal keeps it
+    drawn: bool = field(compare=False)  # the seed: the resource names none
+
+    def seeded(self, seed: int) -> Experiment:
+        """Give the same experiment with this seed, where the resource names none."""
+        if not self.drawn:
+            return self
+        written = self.body["spec"]
+        body = self.body | {"spec": written | {"search": written["search"] | {"seed": seed}}}
+        return replace(self, spec=replace(self.spec, seed=seed), body=body)
 
 
 def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
@@ -92,9 +101,9 @@ def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
 
 def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unknown(given, _TOP, "")
-    for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
-        if given.get(field) != expected:
-            yield Problem(field, f"must be {expected}", given.get(field), f"write `{field}: {expected}`")
+    for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if given.get(name) != expected:
+            yield Problem(name, f"must be {expected}", given.get(name), f"write `{name}: {expected}`")
     metadata = given.get("metadata")
     if not isinstance(metadata, dict):
         yield Problem("metadata", "must be an object with a name", metadata, "add `metadata: {name: NAME}`")
@@ -106,10 +115,10 @@ def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _unknown(given: Mapping[str, Any], known: tuple[str, ...], place: str) -> Iterator[Problem]:
-    for field, value in given.items():
-        if field not in known:
-            near = closest(field, known)
-            yield Problem(path(place, [field]), "is not a field here", value, f"did you mean {near}?" if near else "leave it out")
+    for name, value in given.items():
+        if name not in known:
+            near = closest(name, known)
+            yield Problem(path(place, [name]), "is not a field here", value, f"did you mean {near}?" if near else "leave it out")
 
 
 def _name_problems(field: str, name: Any, longest: int) -> Iterator[Problem]:
@@ -141,6 +150,7 @@ def _spec(given: Any, problems: list[Problem]) -> SpecModel | None:
 
 def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Experiment:
     written = plain(dump(model))
+    drawn = "seed" not in written["search"]
     written["search"].setdefault("seed", seed)
     name, namespace = metadata["name"], metadata.get("namespace") or "default"
     identity = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, "namespace": namespace}}
@@ -161,6 +171,7 @@ def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Exp
         tensorboard=model.results.tensorboard,
         ttl_seconds=model.ttl_seconds_after_finished,
         body=identity | {"spec": written},
+        drawn=drawn,
     )
 
 

@@ -24,6 +24,8 @@ def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
         raise InvalidSpec((*refusal.problems, *more)) from refusal
     names = [parameter.name for parameter in experiment.spec.space.parameters]
     problems = _template_problems(experiment.template, experiment.trial.container, names, here=here)
+    if here and experiment.spec.suspend:
+        problems.append(Problem("spec.suspend", "must be false, or nothing would start", value=True, remedy="set it to false"))
     if problems:
         raise InvalidSpec(tuple(problems))
     return experiment

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import kubetune
+from kubetune import wire
 from kubetune_operator import pods, status
 from kubetune_operator.api import Experiment
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.local import Launch
 from kubetune_operator.core.space import seed_of
-from kubetune_operator.files import ExperimentFolder
+from kubetune_operator.files import PARAMS, ExperimentFolder
 
 SDK = Path(kubetune.__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -71,6 +74,18 @@ class Machine:
             grace=found.grace,
             flush=float(self._experiment.trial.flush_timeout),
         )
+
+    def again(self, wanted: Wanted) -> str:
+        """Give the line with which a shell runs an attempt's program once more as it was, reporting to nobody."""
+        found = self.program(wanted)
+        params = self._folder.trial(status.trial_name(self._experiment.name, wanted.trial)) / PARAMS
+        env = {wire.ENV_PARAMS_FILE: str(params)} | {
+            name: text for name, text in found.env.items() if name not in found.inherited
+        }
+        program, *rest = found.argv
+        there = None if "/" in program else shutil.which(program, path=self._environ["PATH"])
+        words = ["env", *(f"{name}={text}" for name, text in env.items()), there or program, *rest]
+        return f"cd {shlex.quote(str(self.here))} && {shlex.join(words)}"
 
     def program(self, wanted: Wanted) -> pods.Program:
         """Fill in the template for one attempt, as the kubelet would hand it to the container."""

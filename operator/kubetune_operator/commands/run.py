@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
 import random
 import shlex
@@ -15,10 +14,8 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -26,7 +23,7 @@ from kubetune_operator import api, console, status
 from kubetune_operator.api import reading
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.local import Local
-from kubetune_operator.commands import checked, say
+from kubetune_operator.commands import checked, lock, say
 from kubetune_operator.commands.machine import Machine
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import IGNORED_SIGTERM
@@ -47,7 +44,6 @@ RUN = ".run"  # in the experiment's folder: what its processes need while they r
 class Request:
     """What the command line asks for, read and checked."""
 
-    body: Mapping[str, Any]
     wanted: api.Experiment
     root: Path  # where results go
     here: Path  # the YAML's folder
@@ -69,32 +65,36 @@ def main(options: argparse.Namespace) -> int:
     path = Path(options.file)
     root = Path(options.results or os.environ.get("KUBETUNE_RESULTS") or Path.home() / "kubetune_results").absolute()
     try:
-        document = reading.read(path)
-        wanted = checked.check(document.body, seed=random.SystemRandom().randrange(2**31), here=True)
-        return asyncio.run(_run(Request(document.body, wanted, root, path.absolute().parent), options))
+        wanted = checked.check(reading.read(path).body, seed=random.SystemRandom().randrange(2**31), here=True)
     except InvalidSpec as refusal:
         say.refusal(options.file, refusal)
         return REFUSED
     except (KubetuneError, OSError) as error:
         say.error(error)
-        return FAILED
+        return REFUSED
+    return asyncio.run(_run(Request(wanted, root, path.absolute().parent), options))
 
 
 async def _run(request: Request, options: argparse.Namespace) -> int:
-    job = await _resume(request) if options.resume else _create(request)
+    try:
+        job = await _resume(request) if options.resume else _create(request)
+    except (KubetuneError, OSError) as error:  # nothing has started
+        say.error(error)
+        return REFUSED
     try:
         return await _work(job, Console(highlight=False, soft_wrap=True), options)
+    except (KubetuneError, OSError) as error:
+        say.error(error)
+        return FAILED
     finally:
         await job.experiment.close()
 
 
 def _create(request: Request) -> Job:
     wanted = request.wanted
-    if wanted.spec.suspend:
-        raise KubetuneError("spec.suspend is true, so nothing would start; set it to false")
     uid = str(uuid.uuid4())
     folder = ExperimentFolder.create(request.root, wanted.namespace, wanted.name, uid)
-    _lock(folder)
+    lock.take(folder.path)
     created = Created(wanted.name, wanted.namespace, uid, wanted.body, time.time())
     experiment = Experiment.create(folder.path, created, wanted.spec, time.time)
     return Job(wanted, experiment, folder, request.here, None)
@@ -107,10 +107,10 @@ async def _resume(request: Request) -> Job:
         raise KubetuneError(
             f"there is no run of {wanted.name} under {root / wanted.namespace} to go on with; leave out --resume to start one"
         )
-    _lock(folder)
+    lock.take(folder.path)
     experiment, past = Experiment.resume(folder.path, checked.spec_of, time.time)
     before = past.body["spec"]
-    now = checked.check(request.body, seed=before["search"]["seed"], here=True)
+    now = wanted.seeded(before["search"]["seed"])
     after = now.body["spec"]
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     for name in changed:
@@ -123,19 +123,6 @@ async def _resume(request: Request) -> Job:
     if changed:
         await experiment.edit(now.body, now.spec)
     return Job(now, experiment, folder, request.here, past)
-
-
-def _lock(folder: ExperimentFolder) -> None:
-    """Keep two of us off one folder; the kernel lets go when this process ends, however it ends."""
-    descriptor = os.open(folder.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise KubetuneError(f"{folder.path}: this run is going on already, in process {holder or 'unknown'}") from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
 
 
 async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
@@ -213,8 +200,7 @@ def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespa
     console.summary(history, name, tell)
     best = status.best(history)
     if best is not None:
-        again = machine.program(Wanted(best.number, 0, best.params))
-        tell(f"run it again  cd {shlex.quote(str(job.here))} && {shlex.join(again.argv)}")
+        tell(f"run it again  {machine.again(Wanted(best.number, best.attempts - 1, best.params))}")
         tell(f"its files     {job.folder.trial(status.trial_name(name, best.number))}")
     tell(f"all files     {job.folder.path}")
     if history.finished is None:

@@ -14,6 +14,8 @@ def line(text: str) -> None:
 
 def error(what: Exception | str) -> None:
     """Say why a command did not work."""
+    if isinstance(what, OSError) and what.filename and what.strerror:
+        what = f"{what.filename}: {what.strerror}"
     sys.stderr.write(f"kubetune: {what}\n")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from kubetune_operator import console
-from kubetune_operator.commands import checked, say
+from kubetune_operator.commands import checked, lock, say
+from kubetune_operator.core.history import History
 from kubetune_operator.errors import KubetuneError
 from kubetune_operator.experiment import load
 
@@ -28,5 +29,13 @@ def main(options: argparse.Namespace) -> int:
     name = history.created.name if history.created else folder.name
     out.print(console.table(history, name, history.trials))
     out.print()
-    console.summary(history, name, lambda text: out.print(text, markup=False))
+    console.summary(history, name, lambda text: out.print(text, markup=False), doubt=_doubt(history, folder))
     return 0
+
+
+def _doubt(history: History, folder: Path) -> str:
+    """Say that the journal may not be the last word: trials outlive a runner that was killed."""
+    if history.finished or history.interrupted or (running := lock.taken(folder)):
+        return ""
+    gone = "; no `kubetune run` is at work on it now, so its trials may have ended since: go on with kubetune run FILE --resume"
+    return " when this was recorded" + (gone if running is False else "")

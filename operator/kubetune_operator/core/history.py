@@ -27,6 +27,7 @@ from kubetune_operator.core.records import (
     Ending,
     Finished,
     Intent,
+    Interrupted,
     Outcome,
     Record,
     Refused,
@@ -35,11 +36,12 @@ from kubetune_operator.core.records import (
     Started,
     Suggested,
 )
-from kubetune_operator.core.reports import flatten
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import (
     CONTINUE,
-    TIME_TOTAL,
+    COUNTED,
+    DONE,
+    FILLED,
     TRAINING_ITERATION,
     Decision,
     Flat,
@@ -48,8 +50,8 @@ from kubetune_operator.core.trials import (
 )
 
 Key = tuple[int, int]  # trial, attempt
+MAX_WORDS = 200  # characters of a failed program's last line that tables and messages show
 _OF_AN_OPEN_ATTEMPT = (Bound, Reported, Refused, Condemned, Drained, Closed)
-DONE = "done"  # Ray's word: a program that reports it as true is through
 
 
 class Phase(Enum):
@@ -108,8 +110,14 @@ class Trial:
     outcome: Outcome | None = None
     reason: str = ""
     message: str = ""
+    words: str = ""  # the last that its latest attempt said on stderr, if that failed
     started: float = 0.0
     ended: float = 0.0
+
+    @property
+    def account(self) -> str:
+        """Say how its latest attempt closed, in the program's own words too."""
+        return f"{self.message}: {self.words}" if self.words else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,8 @@ class History:
         self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
         self.without_metric: dict[Key, Flat] = {}  # attempts whose first report lacked the objective
         self.with_metric = False
+        self.overwritten: dict[str, int] = {}  # metrics with a name of kubetune's own: the first trial that reported it
+        self.interrupted: Interrupted | None = None  # since the latest attempt was started
         self.ending: Ending | None = None
         self.finished: Finished | None = None
 
@@ -169,7 +179,7 @@ class History:
                 self._closed(record)
             case Ended():
                 self._ended(record)
-            case Created() | Edited() | Ending() | Finished() | Reopened():
+            case Created() | Edited() | Interrupted() | Ending() | Finished() | Reopened():
                 self._whole(record)
         return None
 
@@ -183,9 +193,10 @@ class History:
 
     def _reported(self, record: Reported, recorded: Verdict | None) -> Judged:
         attempt = self._line(record.trial, record.attempt, record.digest, accepted=1)
-        flat = flatten(record.metrics)
+        flat = record.flat
         self.names.setdefault(record.trial, set()).update(flat)
-        filled = _filled(record, attempt, flat)
+        self._overwritten(record)
+        filled = _filled(record, attempt)
         self.open[attempt.key] = replace(attempt, last_time=record.time)
         if attempt.intent is not None:
             return Judged(record, filled, CONTINUE, after_stop=True)
@@ -194,7 +205,7 @@ class History:
         verdict = recorded or self._judge(record.trial, flat, loss)
         self.scheduler.observe(record.trial, flat, loss)
         self._value(record.trial, flat, loss)
-        self._first_metric(attempt, flat, loss)
+        self._first_metric(attempt, record.flat, loss)
         if verdict.decision is Decision.STOP:
             self.open[attempt.key] = replace(
                 self.open[attempt.key], intent=Intent.STOP, reason=verdict.reason, complete=verdict.complete
@@ -234,6 +245,11 @@ class History:
         wanted = self.spec.objective.loss(self.spec.stop_experiment.goal)
         return wanted is not None and loss is not None and math.isfinite(loss) and loss <= wanted
 
+    def _overwritten(self, record: Reported) -> None:
+        for name in FILLED:
+            if name in record.metrics and not (name == DONE and isinstance(record.metrics[name], bool)):
+                self.overwritten.setdefault(name, record.trial)
+
     def _first_metric(self, attempt: Attempt, flat: Flat, loss: float | None) -> None:
         if loss is not None:
             self.with_metric = True
@@ -253,6 +269,7 @@ class History:
                 started = trial.started or record.time
                 self.trials[record.trial] = replace(trial, phase=Phase.RUNNING, attempts=record.attempt + 1, started=started)
                 self.waiting.pop(record.trial, None)
+                self.interrupted = None
                 self.open[key] = Attempt(record.trial, record.attempt, record.time)
                 self.digests[key] = []
             case Bound():
@@ -280,6 +297,7 @@ class History:
             complete=attempt.complete or record.close is Close.SUCCEEDED,
             reason=record.reason,
             message=record.message,
+            words=_last_line(record.tail),
         )
         self.waiting[record.trial] = None
 
@@ -295,10 +313,12 @@ class History:
         self.scheduler.ended(record.trial)
         self.searcher.told(record.trial, trial.loss, complete=trial.complete)
 
-    def _whole(self, record: Created | Edited | Ending | Finished | Reopened) -> None:
+    def _whole(self, record: Created | Edited | Interrupted | Ending | Finished | Reopened) -> None:
         match record:
             case Created():
                 self.created = record
+            case Interrupted():
+                self.interrupted = record
             case Ending():
                 self.ending = record
             case Finished():
@@ -309,11 +329,12 @@ class History:
                 pass
 
 
-def _filled(record: Reported, attempt: Attempt, flat: Flat) -> dict[str, float]:
+def _last_line(text: str) -> str:
+    """Give the last line that says anything: of a traceback, the error."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")[:MAX_WORDS]
+
+
+def _filled(record: Reported, attempt: Attempt) -> dict[str, float]:
     """Fill in what the program did not say itself; what it said stands (Ray's counter goes on beside it)."""
-    filled: dict[str, float] = {
-        TRAINING_ITERATION: attempt.accepted,
-        TIME_TOTAL: max(0.0, record.time - attempt.bound),
-        "time_this_iter_s": max(0.0, record.time - attempt.last_time),
-    }
-    return {name: value for name, value in filled.items() if name not in flat}
+    values = (attempt.accepted, max(0.0, record.time - attempt.last_time), max(0.0, record.time - attempt.bound))
+    return {name: value for name, value in zip(COUNTED, values, strict=True) if name not in record.flat}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +23,7 @@ from kubetune_operator.core.records import (
     Ending,
     Finished,
     Intent,
+    Interrupted,
     Outcome,
     Record,
     Started,
@@ -33,6 +34,7 @@ FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
 FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
+MOST_SEEN = 10  # metrics that a message names
 IGNORED_SIGTERM = "ignored SIGTERM and was killed after its grace period"
 
 
@@ -108,6 +110,9 @@ def plan(history: History, pods: Mapping[Key, Pod], room: Room, now: float) -> P
         return Plan((ending,), tuple(acts))
     if history.ending is not None:
         return Plan(tuple(_wind_up(history, history.ending, now)), tuple(acts))
+    if room.suspend:
+        stopped = not (history.open or history.interrupted or history.spec.suspend)
+        return Plan((Interrupted(now),) if stopped else (), tuple(acts))
     started, wake = _starts(history, room, now)
     records += [record for record, _ in started]
     acts += [act for _, act in started if act is not None]
@@ -229,12 +234,12 @@ def _failed_too_often(history: History) -> tuple[str, str] | None:
         return None
     if spec.failure.fail_fast:
         first = next(trial for trial in history.trials if trial.outcome is Outcome.FAILED)
-        return "FailFast", f"trial {first.number} failed ({first.reason}: {first.message}) and failFast is set"
+        return "FailFast", f"trial {first.number} failed ({first.reason}: {first.account}) and failFast is set"
     # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
     first_ones = history.trials[: max(2, min(spec.max_concurrent, spec.total))]
     causes = {(trial.reason, trial.message) for trial in first_ones}
     if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
-        return first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].message}"
+        return first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].account}"
     allowed = spec.stop_experiment.max_failed_trials
     if allowed is None:
         allowed = max(FEW_FAILURES, math.floor(FAILED_SHARE * len(history.trials)))
@@ -248,11 +253,17 @@ def metric_missing(history: History) -> str:
     enough = min(3, history.spec.max_concurrent, history.spec.total)
     if history.with_metric or len(history.without_metric) < enough:
         return ""
-    seen = sorted({name for flat in history.without_metric.values() for name in flat})
     metric = history.spec.objective.metric
-    near = difflib.get_close_matches(metric, seen, n=1, cutoff=0.3)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{enough} trials reported, and none of them the objective's metric {metric}; seen: {', '.join(seen)}{hint}"
+    names = {name for flat in history.without_metric.values() for name in flat}
+    return f"{enough} trials reported, and none of them the objective's metric {metric}; {seen(names, metric)}"
+
+
+def seen(names: Iterable[str], metric: str) -> str:
+    """Say which metrics were reported, and which of them may have been meant."""
+    found = sorted(names)
+    near = difflib.get_close_matches(metric, found, n=1, cutoff=0.3)
+    more = f" and {len(found) - MOST_SEEN} more" if len(found) > MOST_SEEN else ""
+    return f"seen: {', '.join(found[:MOST_SEEN])}{more}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
@@ -265,7 +276,7 @@ def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
 
 def _starts(history: History, room: Room, now: float) -> tuple[list[tuple[Record, Act | None]], float | None]:
     """Fill free slots: with trials that wait for another attempt, then with new ones."""
-    if room.suspend or metric_missing(history):
+    if metric_missing(history):
         return [], None
     limit = history.spec.max_concurrent if room.capacity is None else min(history.spec.max_concurrent, max(1, room.capacity))
     free = limit - len(history.open)

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any
 
 from kubetune.wire import unspell
-from kubetune_operator.core.reports import spelled
-from kubetune_operator.core.trials import Decision, Metrics, Params
+from kubetune_operator.core.reports import flatten, spelled
+from kubetune_operator.core.trials import Decision, Flat, Metrics, Params
 from kubetune_operator.errors import JournalTooNew
 
 
@@ -114,6 +114,11 @@ class Reported:
     digest: str  # of the line's bytes, so that a known number with another content is noticed
     metrics: Metrics
     time: float
+    flat: Flat = field(init=False, compare=False, repr=False)  # the same by "a/b" names; not written, since it follows
+
+    def __post_init__(self) -> None:
+        """Join the nested names, once for all who ask."""
+        object.__setattr__(self, "flat", flatten(self.metrics))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Whoever ran the experiment was told to stop, and nothing of it runs any more; the next attempt goes on with it."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """Nothing new starts, and what runs is cancelled."""
 
@@ -226,6 +238,7 @@ Record = (
     | Drained
     | Closed
     | Ended
+    | Interrupted
     | Ending
     | Finished
     | Reopened
@@ -245,6 +258,7 @@ KINDS: dict[str, type[Record]] = {
         Drained,
         Closed,
         Ended,
+        Interrupted,
         Ending,
         Finished,
         Reopened,
@@ -292,7 +306,7 @@ def decode(encoded: Mapping[str, Any]) -> Record:
 def _names(kind: type) -> tuple[str, ...]:
     names = _FIELDS.get(kind)
     if names is None:
-        names = _FIELDS[kind] = tuple(one.name for one in fields(kind))
+        names = _FIELDS[kind] = tuple(one.name for one in fields(kind) if one.init)
     return names
 
 

@@ -1,6 +1,7 @@
 """Reading one report line: text in, metrics out, or the reason for which the line is refused.
 
-What a line may hold is said in `kubetune.wire`; whether a report stops the trial is not decided here.
+What a line may hold is said in `kubetune.wire`. How many metrics a trial may have is not asked here, and whether a report
+stops it is not decided.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from kubetune.wire import MAX_LINE, MAX_METRICS, METRIC_NAME, spell, unspell
+from kubetune.wire import MAX_LINE, METRIC_NAME, spell, unspell
 from kubetune_operator.core.trials import Flat, Metrics
 from kubetune_operator.errors import LineRefused
 
@@ -36,10 +37,7 @@ def parse(line: str) -> Metrics:
         _refuse(f'must be a JSON object such as {{"loss": 0.3}}, got {_start(line)}')
     if not value:
         _refuse("must report at least one metric, got {}")
-    metrics = _read(value, "", 1)
-    if sum(1 for _ in _walk(metrics, "")) > MAX_METRICS:
-        _refuse(f"must not report more than {MAX_METRICS} metrics")
-    return metrics
+    return _read(value, "", 1)
 
 
 def flatten(metrics: Metrics) -> Flat:

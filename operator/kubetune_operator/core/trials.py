@@ -17,6 +17,11 @@ Params = Mapping[str, Any]  # by (dotted) name, in the order of the YAML
 
 TRAINING_ITERATION = "training_iteration"
 TIME_TOTAL = "time_total_s"
+DONE = "done"  # a program that reports it as true is through
+
+# The columns of a report's row that are not the program's, in their order. Where it reports one of these names itself …
+COUNTED = (TRAINING_ITERATION, "time_this_iter_s", TIME_TOTAL)  # … what it said stands
+FILLED = ("timestamp", "date", "trial_id", "attempt", "number", DONE, "reason", "after_stop", "config")  # … it is overwritten
 
 
 class Mode(Enum):

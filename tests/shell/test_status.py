@@ -1,0 +1,187 @@
+"""What an experiment looks like from outside: its state in one word, what the CRD's rules read, notices, and the table of trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubetune_operator import status
+from kubetune_operator.core.domains import GridSearch
+from kubetune_operator.core.history import History
+from kubetune_operator.core.records import End, Ended, Interrupted, Outcome, Suggested
+from kubetune_operator.core.space import Parameter, Space
+from kubetune_operator.core.spec import Failure
+from kubetune_operator.core.trials import Mode, Objective
+from tests.sim.world import Script, World, spec, steady
+
+
+def interrupted(world: World) -> World:
+    """Tell whoever runs it to stop, and let what runs end."""
+    world.suspend = True
+    return world.run()
+
+
+def begun(ticks: int, **changes: Any) -> World:
+    """Give an experiment that has run for some seconds."""
+    world = World(spec(**changes), steady())
+    for _ in range(ticks):
+        world.turn()
+        world.tick()
+    return world
+
+
+class TestState:
+    """One word, from the records alone."""
+
+    @pytest.mark.parametrize("ticks", range(8), ids="after {} s".format)
+    def test_interrupted_whenever_it_was_told_to_stop_and_nothing_runs(self, ticks: int) -> None:
+        world = begun(ticks)
+        assert status.state(world.history) == ("Running" if ticks else "Pending")
+        interrupted(world)
+        assert status.state(world.history) == "Interrupted"
+        assert status.render(world.history, "exp")["state"] == "Interrupted"
+        world.restart()
+        assert status.state(world.history) == "Interrupted"
+
+    def test_interrupted_while_a_trial_waits_after_a_disruption(self) -> None:
+        world = World(spec(num_samples=1), lambda trial, attempt, params: Script([], disrupted="node lost"))
+        while not world.history.waiting:
+            world.turn()
+            world.tick()
+        assert status.state(interrupted(world).history) == "Interrupted"
+
+    def test_interrupted_is_said_once_and_only_until_it_goes_on(self) -> None:
+        world = interrupted(begun(3))
+        assert world.turn() == 0
+        world.suspend = False
+        world.turn()
+        assert status.state(world.history) == "Running"
+        assert status.state(world.run().history) == "Completed"
+        assert [type(one) for one in world.records].count(Interrupted) == 1
+
+    def test_what_still_ends_is_running_and_what_has_ended_is_not_interrupted(self) -> None:
+        world = begun(3)
+        world.suspend = True
+        world.turn()
+        assert world.history.open
+        assert status.state(world.history) == "Running"
+        finished = begun(1, num_samples=1).run()
+        assert status.state(interrupted(finished).history) == "Completed"
+
+    def test_suspended_by_the_resource_is_another_word(self) -> None:
+        world = begun(3)
+        world.history.spec = world.spec = spec(suspend=True)
+        assert status.state(interrupted(world).history) == "Suspended"
+        assert not world.history.interrupted
+
+
+class TestWhatTheSchemaReads:
+    """The rule on numSamples reads status.gridSize and status.trials.started."""
+
+    def test_they_are_there_before_the_first_trial(self) -> None:
+        rendered = status.render(History(spec()), "exp")
+        assert (rendered["gridSize"], rendered["trials"]["started"]) == (1, 0)
+
+    def test_and_at_any_time_after_it(self) -> None:
+        grid = Space((Parameter("a", GridSearch((1, 2, 3))), Parameter("b", GridSearch((1, 2)))))
+        world = World(spec(space=grid, num_samples=2), lambda trial, attempt, params: Script([{"accuracy": params["a"]}]))
+        started = []
+        while not world.history.finished:
+            world.turn()
+            world.tick()
+            rendered = status.render(world.history, "exp")
+            assert rendered["gridSize"] == 6
+            started.append(rendered["trials"]["started"])
+        assert started == sorted(started)
+        assert (started[0], started[-1]) == (2, 12)
+
+
+class TestNotices:
+    """A metric with a name of kubetune's own is overwritten in the files, and never in silence."""
+
+    @staticmethod
+    def notices(*reports: dict[str, Any]) -> list[str]:
+        world = World(spec(num_samples=3), lambda trial, attempt, params: Script([{"accuracy": 1}, *reports] if trial else []))
+        history = world.run().history
+        found = status.notices(history, "exp")
+        (finished, *_) = status.render(history, "exp")["conditions"]
+        assert all(one in finished["message"] for one in found)
+        return found
+
+    @pytest.mark.parametrize(
+        "name", ["timestamp", "date", "trial_id", "attempt", "number", "reason", "after_stop", "config", "done"]
+    )
+    def test_it_is_named_once_with_the_first_trial_and_the_remedy(self, name: str) -> None:
+        (notice,) = self.notices({name: 7}, {name: 8})
+        assert f"metric {name} " in notice
+        assert "exp-00001" in notice
+        assert f"another name, such as my_{name}" in notice
+
+    def test_each_name_has_its_own_in_the_order_of_the_columns(self) -> None:
+        assert [notice.split()[1] for notice in self.notices({"config": {"a": 1}, "number": 2}, {"date": 3})] == [
+            "date",
+            "number",
+            "config",
+        ]
+
+    @pytest.mark.parametrize(
+        "report",
+        [{"done": False}, {"training_iteration": 9, "time_total_s": 1.5, "time_this_iter_s": 2}, {"val": {"number": 1}}],
+        ids=["done is Ray's word for through", "what stands as the program said it", "nested"],
+    )
+    def test_what_is_kept_as_reported_needs_none(self, report: dict[str, Any]) -> None:
+        assert self.notices(report) == []
+
+
+class TestTheObjectiveThatWasNotReported:
+    """A first report without it is named, with the nearest name that was seen."""
+
+    @staticmethod
+    def run(first: dict[str, Any]) -> World:
+        return World(
+            spec(), lambda trial, attempt, params: Script([{"accuracy": 1} if trial != 2 else first, {"accuracy": 1}])
+        ).run()
+
+    def test_once_for_the_experiment(self) -> None:
+        (notice,) = status.notices(self.run({"loss": 1, "acuracy": 1}).history, "exp")
+        assert (
+            notice == "the first report of exp-00002 has no accuracy (the objective); seen: acuracy, loss; did you mean acuracy?"
+        )
+
+    def test_however_much_was_reported_it_stays_short(self) -> None:
+        (notice,) = status.notices(self.run({f"{number:03}".rjust(120, "x"): 1 for number in range(256)}).history, "exp")
+        assert len(notice) < 2000
+
+    def test_not_where_the_experiment_ends_for_it(self) -> None:
+        history = World(spec(), lambda trial, attempt, params: Script([{"acc": 1}])).run().history
+        assert status.state(history) == "MetricMissing"
+        assert status.notices(history, "exp") == []
+
+
+def test_a_failed_trial_says_its_last_words_until_it_is_tried_again() -> None:
+    tail = "Traceback (most recent call last):\n  File ...\nValueError: lr is too high\n\n"
+
+    def program(trial: int, attempt: int, params: object) -> Script:
+        ends = [End(exit_code=1, tail=tail), End(exit_code=2, tail="x" * 999), End(exit_code=0, tail="a warning")]
+        return Script([{"accuracy": 1}], ends[min(attempt + trial, 2)])
+
+    world = World(spec(num_samples=2, max_concurrent=1, failure=Failure(max_failures=1)), program).run()
+    messages = [status.row(world.history, "exp", trial)["message"] for trial in world.history.trials]
+    assert messages == ["exit code 2: " + "x" * 200, ""]
+    world = World(spec(num_samples=9), lambda trial, attempt, params: Script([], End(exit_code=1, tail=tail))).run()
+    assert status.row(world.history, "exp", world.history.trials[0])["message"] == "exit code 1: ValueError: lr is too high"
+    assert world.history.finished
+    assert world.history.finished.message == "the first 2 trials all failed alike: exit code 1: ValueError: lr is too high"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "state", "reason", "step", "ended", "params/x"])
+def test_the_objective_hides_no_column_of_the_table(metric: str) -> None:
+    history = History(spec(objective=Objective(metric, Mode.MAXIMIZE)))
+    history.apply(Suggested(0, {"x": 0.25}, 1.0))
+    history.apply(Ended(0, Outcome.FAILED, "NoReports", "it never reported", 2.0))
+    row = status.row(history, "exp", history.trials[0])
+    assert (row["trial"], row["state"], row["reason"]) == ("exp-00000", "Failed", "NoReports")
+    assert (row["step"], row["ended"], row["params/x"]) == (0, "1970-01-01T00:00:02Z", 0.25)
+    assert len(row) == 13
+    assert (metric if metric == "accuracy" else f"objective/{metric}") in row
