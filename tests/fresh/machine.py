@@ -113,15 +113,15 @@ def _image() -> Path:
 
 
 def _bootstrap(root: Path, image: Path) -> None:
-    mirror = _mirror()
+    source = mirror()
     debootstrap = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
-    _checked([*debootstrap, SUITE, str(root), *([mirror] if mirror else [])])
+    _checked([*debootstrap, SUITE, str(root), *([source] if source else [])])
     _checked(["chroot", str(root), "useradd", "--create-home", "--skel", "/nonexistent", USER])
     left_out = ["--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
     _checked(["tar", "--create", "--numeric-owner", *left_out, "--file", str(image), "--directory", str(root), "."])
 
 
-def _mirror() -> str | None:
+def mirror() -> str | None:
     """Give the Debian mirror that this host's apt uses; None leaves it to debootstrap."""
     apt = Path("/etc/apt")
     for source in (

@@ -1,0 +1,74 @@
+"""One cluster for the whole suite, a namespace for each test, and the last line, which says what it all ran on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kubectl import Kubectl, Manifest, Refused
+
+KUBECONFIG = os.environ.get("KUBECONFIG")
+MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
+LOAD = os.environ.get("KUBETUNE_CLUSTER_LOAD", "")  # a command that takes a docker-archive and brings its images to every node
+ON = pytest.StashKey[str]()
+numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find out what cluster this is. Without one the suite fails: there is nothing here that could be skipped."""
+    if not KUBECONFIG:
+        raise pytest.UsageError("tests/e2e needs a cluster: `make e2e` brings one up, or set KUBECONFIG to one of yours")
+    try:
+        nodes = Kubectl().get("nodes")["items"]
+    except (Refused, OSError, subprocess.TimeoutExpired) as error:
+        raise pytest.UsageError(
+            f"tests/e2e needs a cluster, and the one of KUBECONFIG={KUBECONFIG} does not answer: {error}"
+        ) from None
+    versions = " and ".join(sorted({node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes}))
+    config.stash[ON] = f"Kubernetes {versions}, {len(nodes)} node{'s' if len(nodes) > 1 else ''}, {MADE}"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say what the tests are about to run on."""
+    return f"cluster: {config.stash[ON]}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests ran, and on what."""
+    ran = sum(len(terminalreporter.getreports(outcome)) for outcome in ("passed", "failed"))
+    terminalreporter.write_sep("-", f"{ran} e2e tests ran on {config.stash[ON]}")
+
+
+@pytest.fixture
+def kubectl() -> Iterator[Kubectl]:
+    """Give kubectl in a namespace of the test's own, of which Pod Security asks the strictest."""
+    namespace = f"e2e-{os.getpid()}-{next(numbers)}"
+    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+    Kubectl().apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": enforced}})
+    yield Kubectl(namespace)
+    Kubectl()("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def nodes() -> list[Manifest]:
+    """Give the cluster's nodes."""
+    items: list[Manifest] = Kubectl().get("nodes")["items"]
+    return items
+
+
+@pytest.fixture(scope="session")
+def load_image() -> Callable[[Path], None]:
+    """Give the function that brings the images of a docker-archive to every node: the one thing that depends on the cluster."""
+    if not LOAD:
+        pytest.fail("KUBETUNE_CLUSTER_LOAD is not set: set it to a command that brings a docker-archive's images to every node")
+
+    def load(archive: Path) -> None:
+        subprocess.run([*shlex.split(LOAD), str(archive)], check=True)
+
+    return load
