@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
-LOCKS = ["run.txt", "demo.txt", "dev.txt"]
+LOCKS = ["run.txt", "demo.txt", "dev.txt", "examples.txt", "launcher.txt", "operator.txt"]
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\]+)(.*)$")
 
 
@@ -39,6 +39,6 @@ def test_no_index_is_named(lock: str) -> None:
     assert "://" not in (REQUIREMENTS / lock).read_text()
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "demo.txt"])
+@pytest.mark.parametrize("lock", ["run.txt", "demo.txt", "examples.txt", "operator.txt"])
 def test_what_is_installed_is_what_is_tested(lock: str) -> None:
     assert sorted(set(pins(lock)) - set(pins("dev.txt"))) == []
