@@ -1,0 +1,235 @@
+"""One experiment's pods in Kubernetes: created, deleted, and seen through a trimmed cache.
+
+The cache is fed by events and replaced by a LIST at the start, when the watch has listed anew, and from time to time. That a
+pod is gone is believed after a GET alone. While the API server is away what was seen last stands, and what could not be done
+is asked for again by the next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kubetune_operator import observed, status
+from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
+from kubetune_operator.core.history import Key
+from kubetune_operator.core.plan import Pod, PodPhase
+from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
+
+logger = logging.getLogger(__name__)
+FRESH = 300.0  # seconds after which the cache is replaced though nothing was heard
+OVERDUE = 60.0  # seconds beyond its deletionTimestamp after which a pod holds no slot any more: its node may be dead
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the API server is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Whose pods they are."""
+
+    namespace: str
+    experiment: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A pod as it was last seen."""
+
+    pod: Object  # trimmed
+    there: bool = True  # False: an event or a GET said that it is gone
+
+
+class Pods:
+    """The cluster, as one experiment has it."""
+
+    def __init__(
+        self,
+        api: Api,
+        home: Home,
+        manifest: Callable[[Wanted], Object],
+        bound: Callable[[], Mapping[Key, str]],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        """`manifest` makes a pod, `bound` gives the open attempts with their pods' uids, `tell` takes (reason, message)."""
+        self.woke = asyncio.Event()
+        self._api = api
+        self._home = home
+        self._manifest = manifest
+        self._bound = bound
+        self._tell = tell
+        self._seen: dict[Key, _Seen] = {}
+        self._listed_at: float | None = None
+        self._pause = FIRST_PAUSE
+
+    def capacity(self) -> int | None:
+        """Set no bound: the scheduler of the cluster does."""
+        return None
+
+    def hear(self, pod: Object, *, deleted: bool) -> None:
+        """Take note of an event on one of the experiment's pods."""
+        key = self._key(pod)
+        if key is None:
+            return
+        known = self._seen.get(key)
+        if known is None or known.pod["metadata"]["uid"] == pod["metadata"]["uid"] or not deleted:
+            self._keep(key, pod, there=not deleted)
+        self.woke.set()
+
+    def distrust(self) -> None:
+        """Take note that events may have been missed."""
+        self._listed_at = None
+        self.woke.set()
+
+    async def observe(self) -> Mapping[Key, Pod]:
+        """Give the pods of all open attempts."""
+        if self._listed_at is None or time.monotonic() - self._listed_at > FRESH:
+            await self._list()
+        pods: dict[Key, Pod] = {}
+        for key, uid in self._bound().items():
+            seen = self._seen.get(key)
+            if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
+                seen = await self._confirm(key, uid, seen)
+            if seen is not None:
+                pods[key] = self._look(seen)
+        return pods
+
+    async def create(self, wanted: Wanted) -> None:
+        """Create the pod of this attempt; one of that name that is another's is told of, and waited for."""
+        key = (wanted.trial, wanted.attempt)
+        body = self._manifest(wanted)
+        name = body["metadata"]["name"]
+        try:
+            made: Object | None = await self._api.create_pod(self._home.namespace, body)
+        except ApiRefused as refused:
+            made = await self._taken(name) if refused.reason == "AlreadyExists" else None
+            if made is None:
+                reason = "PodNameTaken" if refused.reason == "AlreadyExists" else "PodRefused"
+                self._tell(reason, f"pod {name} cannot be created, and will be tried again: {refused}")
+        except ApiAway as away:
+            logger.warning("%s: pod %s was not created: %s", self._home.experiment, name, away)
+            made = None
+        if made is None:
+            self._later()
+        else:
+            self._pause = FIRST_PAUSE
+            self._keep(key, made)
+            self.woke.set()
+
+    async def delete(self, key: Key) -> None:
+        """Delete the pod of this attempt."""
+        seen = self._seen.get(key)
+        if seen is not None and seen.there:
+            await self._delete(key, seen)
+
+    async def forget(self, key: Key) -> None:
+        """Let go of an attempt that is closed; its pod has been dealt with by `delete` or is kept."""
+        self._seen.pop(key, None)
+
+    async def owns(self, key: Key, uid: str) -> bool:
+        """Say whether this pod is one that we made for that attempt. Raises ApiAway where that cannot be known."""
+        seen = self._seen.get(key)
+        if seen is None or seen.pod["metadata"]["uid"] != uid:
+            pod = await self._api.pod(self._home.namespace, self._name(key))
+            if pod is None or pod["metadata"]["uid"] != uid or self._key(pod) != key:
+                return False
+            self._keep(key, pod)
+        return True
+
+    async def _delete(self, key: Key, seen: _Seen) -> None:
+        metadata = seen.pod["metadata"]
+        try:
+            await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
+        except (ApiAway, ApiRefused) as error:
+            logger.warning("%s: pod %s was not deleted, and will be: %s", self._home.experiment, metadata["name"], error)
+            self._later()
+            return
+        if "deletionTimestamp" not in metadata:  # until the event comes
+            marked = {**seen.pod, "metadata": {**metadata, "deletionTimestamp": status.stamp(time.time())}}
+            self._seen[key] = replace(seen, pod=marked)
+
+    async def _list(self) -> None:
+        """Replace the cache; where nothing was ever listed, wait for the API server however long it is away."""
+        selector = f"{EXPERIMENT_UID}={self._home.uid}"
+        pods: Sequence[Object] | None = None
+        while pods is None:
+            try:
+                pods = await self._api.pods(self._home.namespace, selector)
+            except (ApiAway, ApiRefused) as error:
+                logger.warning("%s: its pods cannot be listed: %s", self._home.experiment, error)
+                if self._listed_at is not None or self._seen:
+                    self._later()
+                    return
+                await asyncio.sleep(self._pause)
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._pause = FIRST_PAUSE
+        self._listed_at = time.monotonic()
+        found = {key: pod for pod in pods if (key := self._key(pod)) is not None}
+        self._seen = {key: replace(seen, there=key in found) for key, seen in self._seen.items()}
+        for key, pod in found.items():
+            self._keep(key, pod)
+
+    async def _confirm(self, key: Key, uid: str, seen: _Seen | None) -> _Seen | None:
+        """Ask for a pod that seems to be gone; None if it is and was never seen."""
+        try:
+            pod = await self._api.pod(self._home.namespace, self._name(key))
+        except (ApiAway, ApiRefused) as error:
+            logger.warning("%s: pod %s cannot be looked at: %s", self._home.experiment, self._name(key), error)
+            self._later()
+            return replace(seen, there=True) if seen else _Seen({"metadata": {"uid": uid, "name": self._name(key)}})
+        if pod is not None and pod["metadata"]["uid"] == uid:
+            self._keep(key, pod)
+        elif seen is not None and seen.pod["metadata"]["uid"] != uid:
+            self._seen.pop(key, None)
+            return None
+        return self._seen.get(key)
+
+    async def _taken(self, name: str) -> Object | None:
+        """Give the pod that has this name, if it is ours."""
+        try:
+            pod = await self._api.pod(self._home.namespace, name)
+        except (ApiAway, ApiRefused):
+            return None
+        return pod if pod is not None and self._key(pod) is not None else None
+
+    def _key(self, pod: Object) -> Key | None:
+        """Say which attempt's pod it is; None for a stranger, whatever its labels say."""
+        metadata: Mapping[str, Any] = pod["metadata"]
+        if not any(owner.get("controller") and owner["uid"] == self._home.uid for owner in metadata.get("ownerReferences") or ()):
+            return None
+        labels = metadata.get("labels") or {}
+        try:
+            key = int(labels[TRIAL]), int(labels[ATTEMPT])
+        except (KeyError, ValueError):
+            return None
+        return key if metadata["name"] == self._name(key) else None
+
+    def _keep(self, key: Key, pod: Object, *, there: bool = True) -> None:
+        seen = self._seen.get(key)
+        before = seen.pod if seen is not None and seen.pod["metadata"]["uid"] == pod["metadata"]["uid"] else None
+        self._seen[key] = _Seen(observed.trim(pod, before=before), there)
+
+    def _name(self, key: Key) -> str:
+        return f"{self._home.experiment}-{key[0]:05d}-{key[1]}"
+
+    def _look(self, seen: _Seen) -> Pod:
+        found = observed.see(seen.pod)
+        if not seen.there:
+            return replace(found, phase=PodPhase.GONE, deleting=True)
+        if found.phase is not PodPhase.RUNNING:
+            return found
+        if observed.overdue(seen.pod, time.time(), OVERDUE):
+            return replace(found, phase=PodPhase.GONE, deleting=True)
+        due = observed.due(seen.pod, OVERDUE)
+        if due is not None:
+            asyncio.get_running_loop().call_later(max(0.1, due - time.time()), self.woke.set)
+        return found
+
+    def _later(self) -> None:
+        """Make another turn when it may be worth it."""
+        asyncio.get_running_loop().call_later(self._pause, self.woke.set)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,111 @@
+"""All experiments of one operator: one task each, found by name when something happens. What they do is in `life`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kubetune_operator.cluster.kubernetes import ApiAway, Object
+from kubetune_operator.core.history import Key
+from kubetune_operator.errors import AttemptClosed, Unavailable
+from kubetune_operator.experiment import Experiment
+from kubetune_operator.identity import Verifier
+from kubetune_operator.life import Life, Shared
+from kubetune_operator.reserved import EXPERIMENT
+
+logger = logging.getLogger(__name__)
+
+
+class Experiments:
+    """Keeps one life for each TuneExperiment."""
+
+    def __init__(self, shared: Shared, verifier: Verifier, failed: Callable[[BaseException], None]) -> None:
+        """`failed` is called with an error that the whole operator is to end with."""
+        self._shared = shared
+        self._verifier = verifier
+        self._failed = failed
+        self._lives: dict[tuple[str, str], Life] = {}
+        self._tasks: dict[Life, asyncio.Task[None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    def hear_experiment(self, resource: Object, *, listed: bool) -> None:
+        """Take note that a TuneExperiment was seen; `listed`: the watch begins anew, and may have missed something."""
+        metadata = resource["metadata"]
+        place = metadata["namespace"], metadata["name"]
+        life = self._lives.get(place)
+        if life is None:
+            self._begin(place, metadata["uid"])
+        elif listed:
+            life.distrust()
+        else:
+            life.bell.set()
+
+    def hear_pod(self, pod: Object, *, deleted: bool, listed: bool) -> None:
+        """Take note that a pod of an experiment was seen."""
+        metadata = pod["metadata"]
+        life = self._lives.get((metadata["namespace"], (metadata.get("labels") or {}).get(EXPERIMENT, "")))
+        if life is None:
+            return
+        if listed:
+            life.distrust()
+        life.hear_pod(pod, deleted=deleted)
+
+    async def identify(self, token: str) -> tuple[Experiment, Key, str]:
+        """Say whose reports come with this token.
+
+        Raises Unauthenticated for nobody's, AttemptClosed for a pod whose experiment is over or that we did not make, and
+        Unavailable while that cannot be known.
+        """
+        claims = await self._verifier.verify(token)
+        name, _, rest = claims.pod_name.rpartition("-")
+        name, _, trial = name.rpartition("-")
+        life = self._lives.get((claims.namespace, name))
+        if life is None or not (trial.isdigit() and rest.isdigit()):
+            raise Unavailable(f"there is no experiment here that pod {claims.pod_name} could be of")
+        key = int(trial), int(rest)
+        try:
+            experiment = await life.owner_of(key, claims.pod_uid)
+        except (ApiAway, LookupError) as error:
+            raise Unavailable(str(error)) from error
+        if experiment is None:
+            raise AttemptClosed(f"pod {claims.pod_name} is not one that is waited for")
+        return experiment, key, claims.pod_uid
+
+    async def keep(self, experiment: Experiment, key: Key, stream: str, offset: int, data: bytes) -> tuple[int, bool]:
+        """Keep a piece of a trial's output. Raises OSError for want of space, Unavailable where its experiment is closing."""
+        created = experiment.history.created
+        life = self._lives.get((created.namespace, created.name)) if created else None
+        if life is None:
+            raise Unavailable("the experiment is not open")
+        return await life.keep(key, stream, offset, data)
+
+    async def close(self) -> None:
+        """Let all go; what they know is in their journals."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _begin(self, place: tuple[str, str], uid: str) -> None:
+        life = self._lives[place] = Life(self._shared, *place, uid)
+        task = asyncio.create_task(life.run(), name=f"experiment {place[0]}/{place[1]}")
+        self._tasks[life] = task
+        task.add_done_callback(lambda _: self._ended(place, life))
+
+    def _ended(self, place: tuple[str, str], life: Life) -> None:
+        task = self._tasks.pop(life)
+        if self._lives.get(place) is life:
+            del self._lives[place]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+        elif not task.cancelled() and life.bell.is_set():  # another one of that name has come meanwhile
+            self._asking = asyncio.get_running_loop().create_task(self._again(place))
+
+    async def _again(self, place: tuple[str, str]) -> None:
+        try:
+            found = await self._shared.api.experiment(*place)
+        except Exception as error:  # noqa: BLE001 - the watch will bring it
+            logger.warning("%s/%s: cannot be read: %s", *place, error)
+            return
+        if found is not None and place not in self._lives:
+            self._begin(place, found["metadata"]["uid"])

@@ -1,0 +1,356 @@
+"""The life of one TuneExperiment in the cluster: taken up, run, edited, finished, gone.
+
+Journal, files and reconcile loop are the same as on this machine; here is what only Kubernetes has: the resource, which is
+read again whenever the bell rings, and its status, which says where the journal is before the first pod exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubetune_operator import api, manifests, status
+from kubetune_operator.checked import MUTABLE, check, spec_of
+from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
+from kubetune_operator.cluster.pods import Home, Pods
+from kubetune_operator.core.history import Key
+from kubetune_operator.core.records import Created, Ending
+from kubetune_operator.errors import InvalidSpec, JournalError, JournalTooNew
+from kubetune_operator.experiment import Experiment, Past
+from kubetune_operator.files import ExperimentFolder, Files
+from kubetune_operator.herald import Events, Herald, Statuses
+from kubetune_operator.logs import Logs
+from kubetune_operator.publish import Publisher
+from kubetune_operator.reconcile import Reconciler
+from kubetune_operator.reserved import EXPERIMENT_UID
+from kubetune_operator.settings import Settings
+from kubetune_operator.volume import Volume
+
+logger = logging.getLogger(__name__)
+RESYNC = 30.0  # seconds after which the resource is read though no bell rang
+DEBOUNCE = 0.05
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+RESTART = "kubetune.dev/restart"  # an annotation: the uid of the experiment that is to start anew without its journal
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all experiments of one operator share."""
+
+    settings: Settings
+    api: Api
+    volume: Volume
+    statuses: Statuses
+    events: Events
+    runtime: manifests.Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An experiment whose journal is open."""
+
+    wanted: api.Experiment
+    experiment: Experiment
+    pods: Pods
+    reconciler: Reconciler
+    publisher: Publisher
+    logs: Logs
+    writing: dict[int, asyncio.Lock] = field(default_factory=dict)  # trial: its output is written one piece after another
+
+
+class _Gone(Exception):
+    """The resource is no more, or is another one by now."""
+
+
+class Life:
+    """One experiment, by the uid of its resource."""
+
+    def __init__(self, shared: Shared, namespace: str, name: str, uid: str) -> None:
+        self.bell = asyncio.Event()  # rung when the resource may have changed
+        self.uid = uid
+        self._shared = shared
+        self._place = (namespace, name)
+        about = {
+            "apiVersion": "kubetune.dev/v1alpha1",
+            "kind": "TuneExperiment",
+            "namespace": namespace,
+            "name": name,
+            "uid": uid,
+        }
+        self._herald = Herald(shared.events, about, self._offer)
+        self._open: _Open | None = None
+        self._generation = 0
+        self._restricted = False  # whether pods get the restricted defaults: the namespace asks for them
+        self._finished = False  # so that its trials are told 410
+
+    async def run(self) -> None:
+        """Live until the resource is gone. Raises what the whole operator is to end with."""
+        try:
+            while True:
+                resource = await self._read()
+                if self._open is None and not _settled(resource, self._shared.volume.identity):
+                    await self._take_up(resource)
+                if self._open is not None:
+                    await self._work(self._open)
+                self._finished = True
+                await self._ring()
+        except _Gone:
+            logger.info("%s/%s: is gone", *self._place)
+        finally:
+            self._shared.statuses.forget(self._place)
+            if self._open is not None:
+                await self._open.experiment.close()
+
+    def hear_pod(self, pod: Object, *, deleted: bool) -> None:
+        """Take note of an event on one of its pods."""
+        if self._open is not None:
+            self._open.pods.hear(pod, deleted=deleted)
+
+    def distrust(self) -> None:
+        """Take note that events may have been missed."""
+        self.bell.set()
+        if self._open is not None:
+            self._open.pods.distrust()
+
+    async def keep(self, key: Key, stream: str, offset: int, data: bytes) -> tuple[int, bool]:
+        """Keep a piece of a trial's output; give the offset wanted next, and whether no more is. Raises OSError."""
+        opened = self._open
+        assert opened is not None  # noqa: S101 - `owner_of` has just said so
+        trial = status.trial_name(self._place[1], key[0])
+        async with opened.writing.setdefault(key[0], asyncio.Lock()):
+            taken = await asyncio.to_thread(opened.logs.append, trial, key[1], stream, offset, data)
+        return taken.next, taken.full
+
+    async def owner_of(self, key: Key, uid: str) -> Experiment | None:
+        """Give the experiment that this pod's reports go to; None where the pod is not one that we made.
+
+        Raises ApiAway while that cannot be known, LookupError while the experiment is not open (yet).
+        """
+        if self._open is None:
+            if self._finished:
+                return None
+            raise LookupError(f"experiment {self._place[1]} is not open yet")
+        return self._open.experiment if await self._open.pods.owns(key, uid) else None
+
+    # --- the resource ---
+
+    async def _read(self) -> Object:
+        """Give the resource as it is now, however long the API server is away."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                found = await self._shared.api.experiment(*self._place)
+            except (ApiAway, ApiRefused) as error:
+                logger.warning("%s/%s: cannot be read: %s", *self._place, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            if found is None or found["metadata"]["uid"] != self.uid or "deletionTimestamp" in found["metadata"]:
+                raise _Gone
+            self._generation = found["metadata"].get("generation", 0)
+            return found
+
+    async def _namespace_uid(self, name: str) -> str:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                found = await self._shared.api.namespace(name)
+            except (ApiAway, ApiRefused) as error:
+                logger.warning("namespace %s cannot be read: %s", name, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            if found is None:
+                raise _Gone
+            return str(found["metadata"]["uid"])
+
+    async def _ring(self) -> None:
+        """Wait for the bell, or for long enough."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.bell.wait(), RESYNC)
+        await asyncio.sleep(DEBOUNCE)
+        self.bell.clear()
+
+    # --- taking it up ---
+
+    async def _take_up(self, resource: Object) -> None:
+        """Open its journal, or begin one; where that cannot be, say so in its status."""
+        volume = self._shared.volume
+        try:
+            wanted = check(resource, seed=random.SystemRandom().randrange(2**31), here=False)
+        except InvalidSpec as refusal:
+            await self._stall("InvalidSpec", str(refusal), finished=True)
+            return
+        known = (resource.get("status") or {}).get("journal") or {}
+        restart = (resource["metadata"].get("annotations") or {}).get(RESTART) == self.uid
+        await volume.settle(self._place[0], self._namespace_uid)
+        folder = volume.folder(*self._place, self.uid)
+        try:
+            if volume.has_journal(folder):
+                experiment, past = Experiment.resume(folder.path, spec_of, time.time)
+            elif known.get("uid") == self.uid and not restart:
+                await self._stall(
+                    "JournalMissing",
+                    f"its journal is on volume {known.get('volumeID')}, which is not mounted or has lost it (mounted: "
+                    f"{volume.identity}); bring that volume back, or start anew and lose what was found: "
+                    f"kubectl annotate tuneexperiment {self._place[1]} {RESTART}={self.uid}",
+                )
+                return
+            else:
+                folder = ExperimentFolder.create(volume.results, *self._place, self.uid)
+                created = Created(wanted.name, wanted.namespace, self.uid, wanted.body, time.time())
+                experiment, past = Experiment.create(folder.path, created, wanted.spec, time.time), None
+        except JournalTooNew as error:
+            await self._stall("JournalTooNew", str(error))
+            return
+        except JournalError as error:
+            await self._stall("JournalDamaged", str(error))
+            return
+        self._open = self._wire(wanted, experiment, folder, past)
+        await self._edit(resource)
+        await self._declare()
+
+    def _wire(self, wanted: api.Experiment, experiment: Experiment, folder: ExperimentFolder, past: Past | None) -> _Open:
+        history = experiment.history
+        body = past.body if past else wanted.body
+        mine = api.parse(body)
+
+        def bound() -> Mapping[Key, str]:
+            return {key: attempt.uid for key, attempt in history.open.items()}
+
+        def manifest(one: Wanted) -> Object:
+            return manifests.pod(mine, self.uid, one, self._shared.runtime, restricted=self._restricted)
+
+        pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, self._herald.warn)
+        publisher = Publisher(history, wanted.name, Files(folder, events=mine.tensorboard), self._herald)
+        if past is not None:
+            publisher.level(past)
+        logs = Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial)
+        return _Open(mine, experiment, pods, Reconciler(experiment, pods, publisher), publisher, logs)
+
+    async def _declare(self) -> None:
+        """Say in the status where the journal is, and have the first pod approved: before there is any."""
+        opened = self._open
+        assert opened is not None  # noqa: S101 - just set
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._shared.statuses.write(self._place, {"journal": self._journal()})
+                await self._rehearse(opened)
+                if not opened.experiment.history.trials:
+                    self._herald.say("ExperimentStarted", f"{opened.wanted.spec.total} trials are to be run")
+            except (ApiAway, ApiRefused) as error:
+                if isinstance(error, ApiRefused) and error.status == 404:
+                    raise _Gone from error
+                logger.warning("%s/%s: cannot be begun: %s", *self._place, error)
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _rehearse(self, opened: _Open) -> None:
+        """Ask the API server whether it would take the first pod: as written, and where Pod Security refuses that, restricted.
+
+        A refusal that will stay ends the experiment.
+        """
+        params = opened.experiment.history.searcher.suggest(0) or {}
+        for self._restricted in (False, True):
+            pod = manifests.pod(opened.wanted, self.uid, Wanted(0, 0, params), self._shared.runtime, restricted=self._restricted)
+            try:
+                await self._shared.api.create_pod(self._place[0], pod, dry_run=True)
+            except ApiRefused as refused:
+                if refused.status == 403 and "PodSecurity" in str(refused) and not self._restricted:
+                    continue
+                if refused.status == 409 or "exceeded quota" in str(refused) or "does not support dry run" in str(refused):
+                    return
+                if refused.status in {400, 403, 422}:
+                    self._herald.warn("TemplateRejected", str(refused))
+                    message = f"the API server refuses the pod of spec.trial.template: {refused}"
+                    await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
+            return
+
+    async def _stall(self, reason: str, message: str, *, finished: bool = False) -> None:
+        """Say in status and an Event why nothing can be done."""
+        self._herald.warn(reason, message)
+        stalled = status.stalled(reason, message, finished=finished, time=time.time())
+        self._shared.statuses.offer(self._place, lambda: {**stalled, "observedGeneration": self._generation})
+
+    # --- at work ---
+
+    async def _work(self, opened: _Open) -> None:
+        """Turn until it is finished, taking over edits meanwhile."""
+        history = opened.experiment.history
+        while history.finished is None:
+            turning = asyncio.create_task(opened.reconciler.run())
+            try:
+                while not turning.done():
+                    rung = asyncio.create_task(self._ring())
+                    await asyncio.wait({turning, rung}, return_when=asyncio.FIRST_COMPLETED)
+                    if rung.done():
+                        await self._edit(await self._read())
+                    else:
+                        rung.cancel()
+                await turning  # raises what it ended with
+            finally:
+                turning.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await turning
+        opened.publisher.tables()
+        self._offer()
+        while history.finished is not None:  # an edit may have it go on
+            await self._ring()
+            await self._edit(await self._read())
+
+    async def _edit(self, resource: Object) -> None:
+        """Take over what may be edited; what may not changes nothing, and that is said."""
+        opened = self._open
+        assert opened is not None  # noqa: S101 - called while it is
+        body = opened.experiment.body
+        try:
+            wanted = check(resource, seed=body["spec"]["search"]["seed"], here=False)
+        except InvalidSpec as refusal:
+            self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
+            return
+        before, after = body["spec"], wanted.body["spec"]
+        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        if ignored := sorted(changed - set(MUTABLE)):
+            self._herald.warn("EditIgnored", f"cannot be changed once it runs, and stays as it was: {', '.join(ignored)}")
+        if changed & set(MUTABLE):
+            merged = {**before, **{name: after[name] for name in MUTABLE if name in after}}
+            body = {**body, "spec": merged}
+            try:
+                await opened.experiment.edit(body, spec_of(body))
+            except InvalidSpec as refusal:  # the API server judged by a status that was not new enough
+                self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
+        self._offer()
+
+    def _offer(self) -> None:
+        """Have the status written as it will be then."""
+        if self._open is not None:
+            self._shared.statuses.offer(self._place, self._status)
+
+    def _status(self) -> Mapping[str, Any]:
+        assert self._open is not None  # noqa: S101 - offered only then
+        return {
+            **status.render(self._open.experiment.history, self._place[1], generation=self._generation),
+            "journal": self._journal(),
+            "selector": f"{EXPERIMENT_UID}={self.uid}",
+        }
+
+    def _journal(self) -> Mapping[str, str]:
+        return {"uid": self.uid, "volumeID": self._shared.volume.identity}
+
+
+def _settled(resource: Object, volume: str) -> bool:
+    """Say whether nothing is left to be done for it, so that its journal need not be read."""
+    found = resource.get("status") or {}
+    finished = any(one["type"] == "Finished" and one["status"] == "True" for one in found.get("conditions") or ())
+    same = found.get("observedGeneration") == resource["metadata"].get("generation")
+    return finished and same and (found.get("journal") or {}).get("volumeID", volume) == volume

@@ -1,0 +1,106 @@
+"""The copies of trials' output on the volume: each byte once and in order, whoever dies in between.
+
+An attempt's output begins where the file ended when its first bytes came; that place is durable before they are, so how much
+of it is here follows from the file's size. stdout and stderr may be one file. Written by one process; no file is kept open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubetune_operator.files import ExperimentFolder
+
+STREAMS = ("stdout", "stderr")
+PLACES = ".logs.json"  # in a trial's folder: stream -> its latest attempt, and where that begins
+MARKER = "[kubetune: not kept beyond this line: spec.logs.maxBytesPerTrial is {limit} bytes]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a sidecar is told: how many bytes of this attempt's stream are durable, and whether that was all it may send."""
+
+    next: int
+    full: bool
+
+
+class Logs:
+    """The copies of one experiment."""
+
+    def __init__(self, folder: ExperimentFolder, names: tuple[str, ...], limit: int) -> None:
+        """`names` are the files: none, one for both streams, or one each; `limit` is bytes for all of a trial's."""
+        self._folder = folder
+        self._names = dict(zip(STREAMS, (names[0], names[-1]), strict=True)) if names else {}
+        self._limit = limit
+
+    def append(self, trial: str, attempt: int, stream: str, offset: int, data: bytes) -> Taken:
+        """Add what is new of these bytes, which begin at `offset` of the attempt's stream. Raises OSError."""
+        if stream not in self._names:
+            return Taken(offset + len(data), full=True)  # nobody wants it
+        folder = self._folder.make(trial)
+        path = self._folder.log(trial, self._names[stream])
+        places = _read(folder / PLACES)
+        size = _size(path)
+        known = places.get(stream)
+        if known is None or known[0] != attempt:
+            places[stream] = [attempt, size]
+            _replace(folder / PLACES, places)
+        base = places[stream][1]
+        here = size - base
+        if offset > here:
+            return Taken(here, full=False)
+        fresh = data[here - offset :]
+        room = self._limit - sum(_size(self._folder.log(trial, name)) for name in set(self._names.values()))
+        if room <= 0:
+            return Taken(here, full=True)
+        if len(fresh) > room:
+            kept = fresh[:room]
+            newline = b"" if kept.endswith(b"\n") else b"\n"
+            _append(path, kept + newline + MARKER.format(limit=self._limit).encode())
+            return Taken(here + room, full=True)
+        if fresh:
+            _append(path, fresh)
+        return Taken(here + len(fresh), full=False)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path) -> dict[str, list[int]]:
+    try:
+        found: dict[str, list[int]] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _append(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, before)  # all of it or nothing: the sidecar will come again
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, places: Mapping[str, list[int]]) -> None:
+    beside = path.with_name(f"{path.name}.tmp")
+    with beside.open("w") as file:
+        json.dump(places, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
