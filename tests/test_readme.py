@@ -35,6 +35,15 @@ def test_its_links_lead_somewhere(page: str) -> None:
     assert [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
+def test_its_exit_codes_are_those_of_the_help() -> None:
+    table = re.findall(r"^\| (\d+) \| (.*?) \|", README, re.MULTILINE)
+    told = re.findall(r"^  (\d+) +(.*(?:\n       +\S.*)*)", cli.EXIT_CODES, re.MULTILINE)
+    assert [(number, " ".join(words.split())) for number, words in told] == [
+        (number, words.replace("`", "")) for number, words in table
+    ]
+    assert len(table) == 5
+
+
 def code(text: str) -> str:
     """Give what a page shows as code, blocks and words alike."""
     return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL))

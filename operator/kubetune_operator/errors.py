@@ -8,6 +8,11 @@
     │   └── JournalStale   another process has opened the journal after us
     ├── LineRefused        one report line that is not a report; it uses its number
     ├── AttemptClosed      the journal has closed this attempt (410, final)
+    ├── AttemptUnbound     no pod has said hello for this attempt yet (409)
+    ├── Unauthenticated    a token that does not say who speaks (401)
+    ├── Forbidden          a token of something that is no trial's pod (403)
+    ├── Unavailable        who speaks cannot be found out now; ask again (503)
+    ├── AuthorityError     there is no certificate that sidecars would trust
     └── ClusterError       a trial could not be started or ended; says why
 
 Only classes here: who raises and who catches is said where it happens.
@@ -76,6 +81,26 @@ class LineRefused(KubetuneError):
 
 class AttemptClosed(KubetuneError):
     """The journal has closed this attempt; no line of it is taken any more."""
+
+
+class AttemptUnbound(KubetuneError):
+    """No pod has said hello for this attempt yet, so that nobody can say whose lines these are."""
+
+
+class Unauthenticated(KubetuneError):
+    """The token does not say who speaks; the message says which rule it breaks, and never the token."""
+
+
+class Forbidden(KubetuneError):
+    """The token is good, but it is not that of a pod which is a trial's."""
+
+
+class Unavailable(KubetuneError):
+    """What is needed to answer cannot be had now: the API server is away, or the experiment is not loaded yet."""
+
+
+class AuthorityError(KubetuneError):
+    """There is no certificate that sidecars would trust; says which file, which rule, and what to do."""
 
 
 class ClusterError(KubetuneError):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from kubetune.wire import MAX_METRICS
-from kubetune_operator.core.history import History, Judged, Key
+from kubetune_operator.core.history import Attempt, History, Judged, Key
+from kubetune_operator.core.plan import goes_on
 from kubetune_operator.core.records import (
     Bound,
     Closed,
@@ -36,7 +38,7 @@ from kubetune_operator.core.records import (
 from kubetune_operator.core.reports import parse
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Verdict
-from kubetune_operator.errors import AttemptClosed, JournalError, LineRefused
+from kubetune_operator.errors import AttemptClosed, AttemptUnbound, InvalidSpec, JournalError, LineRefused, Problem
 from kubetune_operator.journal import Journal, read
 
 Line = str | Mapping[str, str]  # as it came over the wire
@@ -68,17 +70,20 @@ class Past:
 class Experiment:
     """The state of one experiment, and the only way to change it."""
 
-    def __init__(self, journal: Journal, history: History, now: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, history: History, body: Mapping[str, Any], now: Callable[[], float]) -> None:
         self.history = history
+        self.body = body  # the resource as it is now
         self.woke = asyncio.Event()  # set when a turn would find something to do
         self.news: list[Judged] = []  # reports folded since they were last taken
         self.refused: list[Refused] = []  # likewise
         self.broken: Exception | None = None  # why nothing can be recorded any more
         self.now = now
         self._journal = journal
+        self._writing = asyncio.Lock()  # while it is held, what is in the journal is what is folded
         self._queue: list[tuple[list[Record], asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._locks: dict[Key, asyncio.Lock] = {}
+        self._specs: dict[int, Spec] = {}  # of the Edited on their way to the journal, by id
 
     @classmethod
     def create(cls, folder: Path, created: Created, spec: Spec, now: Callable[[], float]) -> Self:
@@ -88,14 +93,14 @@ class Experiment:
             raise JournalError(f"{folder}: there is an experiment in this folder already")
         history = History(spec)
         history.apply(created)
-        return cls(journal, history, now)
+        return cls(journal, history, created.body, now)
 
     @classmethod
     def resume(cls, folder: Path, spec_of: Read, now: Callable[[], float]) -> tuple[Self, Past]:
         """Open a journal and fold all of it; the past is for the files to be brought level with."""
         journal, encoded = Journal.open(folder)
         past = fold([decode(one) for one in encoded], spec_of)
-        return cls(journal, past.history, now), past
+        return cls(journal, past.history, past.body, now), past
 
     async def record(self, records: Iterable[Record]) -> None:
         """Make the records durable and fold them, decisions on reports among them included.
@@ -110,48 +115,49 @@ class Experiment:
             self._committing = asyncio.create_task(self._commit())
         await done
 
+    def require(self, key: Key, uid: str) -> None:
+        """Raise AttemptClosed or AttemptUnbound unless this is the pod of an open attempt."""
+        self._bound(key, uid)
+
     async def hello(self, key: Key, uid: str) -> int:
         """Answer a sidecar's first word with the number of the line wanted; from now on the attempt is this pod's alone.
 
         Raises AttemptClosed, also for another pod of an attempt that has one.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            self._attempt(key)
-            if not self.history.open[key].uid:
+            if not self._attempt(key).uid:
                 await self.record([Bound(*key, uid, self.now())])
-            wanted = self._attempt(key)
-            if self.history.open[key].uid != uid:
-                raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} belongs to another pod")
+            wanted = self._bound(key, uid).next
             self.woke.set()
             return wanted
 
-    async def report(self, key: Key, first: int, lines: Sequence[Line]) -> Answer:
+    async def report(self, key: Key, uid: str, first: int, lines: Sequence[Line]) -> Answer:
         """Take the lines numbered from `first`: durable, decided, and only then answered.
 
-        Raises AttemptClosed. A gap, or a known number with another content, is answered with the number wanted.
+        Raises AttemptClosed or AttemptUnbound. A gap, or a known number with another content, is answered with the number wanted.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            wanted = self._attempt(key)
+            wanted = self._bound(key, uid).next
             known = self.history.digests[key]
+            names = set(self.history.names.get(key[0], ()))
             records: list[Record] = []
             for number, line in enumerate(lines, first):
-                digest = _digest(line)
                 if number > wanted:
                     break
-                if number < wanted and known[number] != digest:
+                if number < wanted and known[number] != _digest(line):
                     records.append(self._rewritten(key, number))
                     break
                 if number == wanted:
-                    records.append(self._read(key, number, line, digest))
+                    records.append(self._read(key, number, line, names))
                     wanted += 1
             if records or self.history.undecided:
                 await self.record(records)
             return self._answer(key, records)
 
-    async def drained(self, key: Key, wanted: int, end: End) -> tuple[int, bool]:
-        """Take the sidecar's last word; (the number wanted, whether that was all)."""
+    async def drained(self, key: Key, uid: str, wanted: int, end: End) -> tuple[int, bool]:
+        """Take the sidecar's last word; (the number wanted, whether that was all). Raises as `report` does."""
         async with self._locks.setdefault(key, asyncio.Lock()):
-            known = self._attempt(key)
+            known = self._bound(key, uid).next
             if wanted > known:
                 return known, False
             records: list[Record] = [self._rewritten(key, wanted)] if wanted < known else []  # lines that were there are not
@@ -161,12 +167,30 @@ class Experiment:
             return wanted, True
 
     async def edit(self, body: Mapping[str, Any], spec: Spec) -> None:
-        """Take over the mutable fields of a changed resource."""
-        await self.record([Edited(body, self.now())])
-        self.history.spec = spec
-        finished = self.history.finished
-        if finished and finished.reason == "Completed" and spec.total > len(self.history.trials):
+        """Take over the mutable fields of a changed resource; what it ended for may not hold any more, then it goes on.
+
+        Raises InvalidSpec for what the API server refuses by looking at the status.
+        """
+        started = sum(trial.attempts > 0 for trial in self.history.trials)
+        if spec.num_samples < self.history.spec.num_samples and spec.total < started:
+            rule = f"must not have fewer trials than have been started ({started})"
+            remedy = f"use {math.ceil(started / spec.space.grid_size)} or more"
+            raise InvalidSpec((Problem("spec.numSamples", rule, spec.num_samples, remedy),))
+        edited = Edited(body, self.now())
+        self._specs[id(edited)] = spec
+        try:
+            await self.record([edited])
+        finally:
+            del self._specs[id(edited)]
+        self.body = body
+        if goes_on(self.history):
             await self.record([Reopened(self.now())])
+
+    async def past(self) -> Past:
+        """Read anew all that is recorded so far, the reports among the news included: they are no news any more."""
+        async with self._writing:
+            self.news = []
+            return await asyncio.to_thread(load, self._journal.folder, lambda _body: self.history.spec)
 
     def take_news(self) -> tuple[list[Judged], list[Refused]]:
         """Give the reports and refusals since the last call."""
@@ -180,23 +204,35 @@ class Experiment:
             await self._committing
         self._journal.close()
 
-    def _attempt(self, key: Key) -> int:
+    def _attempt(self, key: Key) -> Attempt:
         attempt = self.history.open.get(key)
         if attempt is None:
             self._locks.pop(key, None)
             raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} is closed")
-        return attempt.next
+        return attempt
 
-    def _read(self, key: Key, number: int, line: Line, digest: str) -> Record:
+    def _bound(self, key: Key, uid: str) -> Attempt:
+        """Give the attempt, if it is this pod's."""
+        attempt = self._attempt(key)
+        if not attempt.uid:
+            raise AttemptUnbound(f"attempt {key[1]} of trial {key[0]} has no pod yet: say hello first")
+        if attempt.uid != uid:
+            raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} belongs to another pod")
+        return attempt
+
+    def _read(self, key: Key, number: int, line: Line, names: set[str]) -> Record:
+        """Make the record of one line; `names` are the metrics of the trial so far, those of this line are added."""
+        digest = _digest(line)
         if not isinstance(line, str):
             return Refused(*key, number, digest, line["refused"], self.now())
         try:
             reported = Reported(*key, number, digest, parse(line), self.now())
         except LineRefused as refusal:
             return Refused(*key, number, digest, str(refusal), self.now())
-        if len(self.history.names.get(key[0], set()).union(reported.flat)) > MAX_METRICS:
+        if len(names.union(reported.flat)) > MAX_METRICS:
             reason = f"must not report more than {MAX_METRICS} different metrics in one trial"
             return Refused(*key, number, digest, reason, self.now())
+        names.update(reported.flat)
         return reported
 
     def _rewritten(self, key: Key, number: int) -> Record:
@@ -216,6 +252,9 @@ class Experiment:
         """Write and fold until nobody waits; what came in the meantime shares the next fsync."""
         while self._queue:
             batch, self._queue = self._queue, []
+            if self.broken:
+                self._fail(batch, self.broken)
+                continue
             try:
                 await self._append([record for records, _ in batch for record in records])
                 if self.history.undecided:
@@ -230,13 +269,14 @@ class Experiment:
 
     async def _append(self, records: list[Record]) -> None:
         encoded = [encode(record) for record in records]
-        await asyncio.get_running_loop().run_in_executor(None, self._journal.append, encoded)
-        for record in records:
-            judged = self.history.apply(record)
-            if judged is not None:
-                self.news.append(judged)
-            elif isinstance(record, Refused):
-                self.refused.append(record)
+        async with self._writing:
+            await asyncio.get_running_loop().run_in_executor(None, self._journal.append, encoded)
+            for record in records:
+                judged = self.history.apply(record, spec=self._specs.get(id(record)))
+                if judged is not None:
+                    self.news.append(judged)
+                elif isinstance(record, Refused):
+                    self.refused.append(record)
 
     def _fail(self, batch: list[tuple[list[Record], asyncio.Future[None]]], error: Exception) -> None:
         if not (isinstance(error, OSError) and error.errno in NO_SPACE):
@@ -262,7 +302,8 @@ def fold(records: Sequence[Record], spec_of: Read) -> Past:
     for record in records:
         if isinstance(record, Edited):
             past.body = record.body
-            past.history.spec = spec_of(record.body)
+            past.history.apply(record, spec=spec_of(record.body))
+            continue
         recorded = decided.get((record.trial, record.attempt, record.number)) if isinstance(record, Reported) else None
         judged = past.history.apply(record, recorded)
         if judged is not None:

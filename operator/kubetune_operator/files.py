@@ -41,11 +41,8 @@ class ExperimentFolder:
     @classmethod
     def create(cls, root: Path, namespace: str, name: str, uid: str) -> Self:
         """Make the folder, durably, and point the link `<experiment>` at it; where that is done already, it does no harm."""
-        match = _UID.fullmatch(uid)
-        if match is None:
-            raise KubetuneError(f"an experiment's uid must begin with 8 hexadecimal digits, got {uid!r}")
-        parent = root / _label(namespace)
-        path = _beneath(parent / f"{_label(name)}.{match[1]}", root)
+        path = cls.of(root, namespace, name, uid).path
+        parent = path.parent
         path.mkdir(parents=True, exist_ok=True)
         link = path.with_name(path.name + TMP)
         link.unlink(missing_ok=True)
@@ -58,6 +55,14 @@ class ExperimentFolder:
         for folder in (path, parent, root):
             _sync(folder)
         return cls(path)
+
+    @classmethod
+    def of(cls, root: Path, namespace: str, name: str, uid: str) -> Self:
+        """Say where the folder of the experiment with this uid is, or would be."""
+        match = _UID.fullmatch(uid)
+        if match is None:
+            raise KubetuneError(f"an experiment's uid must begin with 8 hexadecimal digits, got {uid!r}")
+        return cls(_beneath(root / _label(namespace) / f"{_label(name)}.{match[1]}", root))
 
     @classmethod
     def newest(cls, root: Path, namespace: str, name: str) -> Self | None:

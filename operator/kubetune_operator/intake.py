@@ -5,22 +5,32 @@ Whose lines they are follows from the bearer token, through `Identity`; what bec
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeGuard
 
 from aiohttp import web
 
-from kubetune.wire import EOF, HELLO, MAX_BODY, REPORTS, VERSION
+from kubetune.wire import EOF, GONE, HELLO, HELLO_FIRST, LOGS, MAX_BODY, REPORTS, VERSION
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import End
-from kubetune_operator.errors import AttemptClosed, JournalError
+from kubetune_operator.errors import AttemptClosed, AttemptUnbound, Forbidden, JournalError, Unauthenticated, Unavailable
 from kubetune_operator.experiment import Experiment, Line
 
 logger = logging.getLogger(__name__)
 MAX_TAIL = 4096  # characters of a failed program's last words
-Identity = Callable[[str], tuple[Experiment, Key, str] | None]  # token -> experiment, attempt, pod uid
+PATIENCE = 15.0  # seconds for a body to arrive; a sidecar waits no longer for its answer
+
+# A token -> its experiment, attempt and pod uid. Raises Unauthenticated, Forbidden, AttemptClosed or Unavailable.
+Identity = Callable[[str], Awaitable[tuple[Experiment, Key, str]]]
+
+
+# An experiment's attempt, stream, offset and bytes -> the offset wanted next, and whether no more of it is. Raises OSError.
+Keep = Callable[[Experiment, Key, str, int, bytes], Awaitable[tuple[int, bool]]]
+STREAMS = ("stdout", "stderr")
 
 
 class _Handler(Protocol):
@@ -31,24 +41,46 @@ class Malformed(Exception):
     """A body that is not what the wire says; the sender is at fault and told so (400)."""
 
 
+class Late(Exception):
+    """A body that did not arrive in time (408)."""
+
+
+STATUSES: Mapping[type[Exception], int] = {
+    Malformed: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    Late: 408,
+    AttemptUnbound: HELLO_FIRST,
+    AttemptClosed: GONE,
+    JournalError: 503,
+    Unavailable: 503,
+    OSError: 507,  # no space: nothing was taken, and the sender will come again
+}
+
+
 class Intake:
     """Serves the wire for as long as it is open."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, patience: float = PATIENCE, keep: Keep | None = None) -> None:
+        """`keep` takes a trial's output; None where it does not come this way."""
         self._identity = identity
+        self._keep = keep
+        self._patience = patience
         self._runner: web.AppRunner | None = None
 
-    async def open(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen; give the URL under which sidecars reach us. `port` 0 takes any that is free."""
+    async def open(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
+        """Listen; give the URL under which this machine reaches us. `host` "" is every address, `port` 0 any that is free."""
         app = web.Application(client_max_size=MAX_BODY + 1024)
         app.router.add_post(HELLO, self._route(_hello))
         app.router.add_post(REPORTS, self._route(_reports))
         app.router.add_post(EOF, self._route(_eof))
+        if self._keep is not None:
+            app.router.add_post(LOGS, self._logs(self._keep))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        site = web.TCPSite(self._runner, host, port, backlog=1024, ssl_context=ssl_context)
         await site.start()
-        return f"http://{host}:{self._runner.addresses[0][1]}"
+        return f"{'https' if ssl_context else 'http'}://{host or 'localhost'}:{self._runner.addresses[0][1]}"
 
     async def close(self) -> None:
         """Stop listening."""
@@ -57,22 +89,38 @@ class Intake:
 
     def _route(self, handler: _Handler) -> Callable[[web.Request], Any]:
         async def serve(request: web.Request) -> web.Response:
-            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            found = self._identity(token.strip()) if scheme.lower() == "bearer" else None
-            if found is None:
-                return _refusal(401, "not a token of an attempt that is known here")
             try:
-                return web.json_response(await handler(*found, await _body(request)))
-            except AttemptClosed as error:
-                return _refusal(410, str(error))
-            except Malformed as error:
-                return _refusal(400, str(error))
-            except OSError as error:  # no space: nothing was taken, and the sender will come again
-                return _refusal(507, str(error))
-            except JournalError as error:
-                return _refusal(503, str(error))
+                found = await self._identity(_token(request))
+                return web.json_response(await handler(*found, await self._body(request)))
+            except tuple(STATUSES) as error:
+                return _refusal(next(status for kind, status in STATUSES.items() if isinstance(error, kind)), str(error))
 
         return serve
+
+    def _logs(self, keep: Keep) -> Callable[[web.Request], Any]:
+        async def serve(request: web.Request) -> web.Response:
+            try:
+                experiment, key, uid = await self._identity(_token(request))
+                experiment.require(key, uid)
+                stream, offset = request.query.get("stream", ""), request.query.get("offset", "")
+                if stream not in STREAMS or not (offset.isascii() and offset.isdigit()):
+                    raise Malformed("must be ?stream=stdout or stderr&offset=N")
+                wanted, full = await keep(experiment, key, stream, int(offset), await self._bytes(request))
+                return web.json_response({"next": wanted, "closed": full})
+            except tuple(STATUSES) as error:
+                return _refusal(next(status for kind, status in STATUSES.items() if isinstance(error, kind)), str(error))
+
+        return serve
+
+    async def _bytes(self, request: web.Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await request.read()
+        except TimeoutError as error:
+            raise Late(f"the body must arrive within {self._patience:.0f} s") from error
+
+    async def _body(self, request: web.Request) -> Mapping[str, Any]:
+        return _read(await self._bytes(request))
 
 
 async def _hello(experiment: Experiment, key: Key, uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
@@ -81,15 +129,15 @@ async def _hello(experiment: Experiment, key: Key, uid: str, body: Mapping[str, 
     return {"wire": VERSION, "next": await experiment.hello(key, uid)}
 
 
-async def _reports(experiment: Experiment, key: Key, _uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
+async def _reports(experiment: Experiment, key: Key, uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
     first, lines = body.get("first"), body.get("lines")
     if not _count(first) or not isinstance(lines, list) or not all(map(_is_line, lines)):
         raise Malformed('must be {"first": N, "lines": [LINE, ...]}')
-    answer = await experiment.report(key, first, lines)
+    answer = await experiment.report(key, uid, first, lines)
     return {"next": answer.next, "stop": answer.stop, "reason": answer.reason, "refused": answer.refused}
 
 
-async def _eof(experiment: Experiment, key: Key, _uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
+async def _eof(experiment: Experiment, key: Key, uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:
     if not _count(body.get("next")):
         raise Malformed('must be {"next": N, ...}')
     end = End(
@@ -100,13 +148,20 @@ async def _eof(experiment: Experiment, key: Key, _uid: str, body: Mapping[str, A
         error=_one(body, "error", str),
         tail=(_one(body, "tail", str) or "")[-MAX_TAIL:],
     )
-    wanted, closed = await experiment.drained(key, body["next"], end)
+    wanted, closed = await experiment.drained(key, uid, body["next"], end)
     return {"next": wanted, "closed": closed}
 
 
-async def _body(request: web.Request) -> Mapping[str, Any]:
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("a request must say who speaks: Authorization: Bearer TOKEN")
+    return token.strip()
+
+
+def _read(data: bytes) -> Mapping[str, Any]:
     try:
-        body = json.loads(await request.read())
+        body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
@@ -132,6 +187,6 @@ def _one(body: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _refusal(status: int, why: str) -> web.Response:
-    if status != 410:  # a late word of a closed attempt is ordinary
+    if status != GONE:  # a late word of a closed attempt is ordinary
         logger.warning("answered %d: %s", status, why)
     return web.json_response({"error": why}, status=status)

@@ -10,6 +10,7 @@ What a crash can leave is a torn last line, and that is cut off. Anything else i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -66,6 +67,9 @@ class Journal:
         except FileExistsError as error:
             raise JournalStale(f"{path}: another process has just opened this experiment") from error
         try:
+            for earlier in epochs(folder):
+                if earlier < epoch:
+                    _await_writer(folder / f"journal.{earlier}.jsonl")
             segments = chain(folder, before=epoch)
         except JournalError:
             os.close(descriptor)
@@ -96,12 +100,21 @@ class Journal:
             _write(self._descriptor, data)
             os.fsync(self._descriptor)
         except OSError:
-            os.ftruncate(self._descriptor, self._length)
+            self._take_back()
             raise
         if self.stale():
             raise JournalStale(f"{self.folder}: another process has opened this experiment; this one stops")
         self._length += len(data)
         self._sum = total
+
+    def _take_back(self) -> None:
+        """Cut off what was not made durable, unless a successor may have counted it already."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            if not self.stale():
+                os.ftruncate(self._descriptor, self._length)
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def stale(self) -> bool:
         """Say whether another process has opened the journal after us."""
@@ -226,6 +239,12 @@ def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _await_writer(path: Path) -> None:
+    """Wait until whoever still writes this segment has done with taking back; from now on it sees that it is stale."""
+    with path.open("rb") as segment:
+        fcntl.flock(segment, fcntl.LOCK_EX)
 
 
 def _sync_folder(folder: Path) -> None:

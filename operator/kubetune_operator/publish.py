@@ -1,6 +1,7 @@
 """Showing what was recorded: the volume's files and the terminal. Everything here can be made again from the journal.
 
-Called at the end of each turn. What it is given is durable already; if this process dies here, `level` brings the files up.
+Called at the end of each turn. What it is given is durable already; if this process dies here, or the disk is full, `level`
+brings the files up.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol
 
 from kubetune_operator import rows, status
-from kubetune_operator.console import Progress
 from kubetune_operator.core.history import History, Judged, Phase, Trial
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Close, Closed, Ended, Record, Refused, Suggested
@@ -21,8 +22,24 @@ from kubetune_operator.files import Files
 EVERY = 1.0  # seconds between two writings of the tables, which are written whole
 
 
+class Progress(Protocol):
+    """Where somebody looks on: a terminal, or the Events of a cluster."""
+
+    def update(self, records: Sequence[Record]) -> None:
+        """Take note of what was recorded."""
+        ...
+
+    def refused(self, lines: Sequence[Refused]) -> None:
+        """Say which report lines were refused."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say what the user should know."""
+        ...
+
+
 class Publisher:
-    """Keeps the files and the terminal of one experiment up to date."""
+    """Keeps the files of one experiment up to date, and whoever looks on."""
 
     def __init__(self, history: History, name: str, files: Files, progress: Progress) -> None:
         self._history = history
@@ -32,8 +49,13 @@ class Publisher:
         self._tables_at = 0.0
         self._noticed = set(status.notices(history, name))  # before an interruption
 
-    def publish(self, records: Sequence[Record], judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
-        """Show what was recorded since the last call."""
+    def tell(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """Say what was recorded since the last call."""
+        self._note(refused)
+        self._progress.update(records)
+
+    def write(self, records: Sequence[Record], judged: Sequence[Judged]) -> None:
+        """Bring the files up to what was recorded since the last call. After an OSError only `level` can do that."""
         for record in records:
             if isinstance(record, Suggested):
                 self._files.begin(self._trial(record.trial), nested(record.params))
@@ -47,8 +69,6 @@ class Publisher:
                 self._files.fail(self._trial(record.trial), failure)
             if isinstance(record, Ended):
                 self._files.finish(self._trial(record.trial), record.reason)
-        self._note(refused)
-        self._progress.update(records)
         if time.monotonic() >= self._tables_at:
             self.tables()
 
@@ -70,7 +90,7 @@ class Publisher:
         self.tables()
 
     def tables(self) -> None:
-        """Write the tables of the whole experiment now; `publish` does so from time to time."""
+        """Write the tables of the whole experiment now; `write` does so from time to time."""
         began = time.monotonic()
         self._files.trials_csv([status.row(self._history, self._name, trial) for trial in self._history.trials])
         created = self._history.created
@@ -80,8 +100,7 @@ class Publisher:
         self._tables_at = now + max(EVERY, 20 * (now - began))  # at most a twentieth of the time, however many trials
 
     def _note(self, refused: Sequence[Refused]) -> None:
-        for line in refused:
-            self._progress.note(f"{self._trial(line.trial)}: line {line.number + 1} of its reports was refused: {line.reason}")
+        self._progress.refused(refused)
         for notice in status.notices(self._history, self._name):
             if notice not in self._noticed:
                 self._noticed.add(notice)

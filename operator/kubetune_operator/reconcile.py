@@ -16,8 +16,8 @@ from kubetune_operator.cluster import Cluster, Wanted
 from kubetune_operator.core import plan as planning
 from kubetune_operator.core.history import Judged
 from kubetune_operator.core.plan import Create, Delete, Room
-from kubetune_operator.core.records import Closed, Record, Refused
-from kubetune_operator.experiment import Experiment
+from kubetune_operator.core.records import Record, Refused
+from kubetune_operator.experiment import Experiment, Past
 
 logger = logging.getLogger(__name__)
 RELIST = 5.0  # seconds after which a turn is made though nothing was heard: what was missed is seen then
@@ -26,10 +26,18 @@ NO_SPACE_PAUSE = 2.0
 
 
 class Audience(Protocol):
-    """Whoever is to see what happened: files, terminal, status."""
+    """Whoever is to see what happened: files, terminal, status. What it is given is durable already."""
 
-    def publish(self, records: Sequence[Record], judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
-        """Show what was recorded since the last call. What it says is durable already."""
+    def tell(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
+        """Say what was recorded since the last call."""
+        ...
+
+    def write(self, records: Sequence[Record], judged: Sequence[Judged]) -> None:
+        """Write down what was recorded since the last call. After an OSError only `level` can go on."""
+        ...
+
+    def level(self, past: Past) -> None:
+        """Write down all that was ever recorded, whatever is written already."""
         ...
 
 
@@ -41,6 +49,9 @@ class Reconciler:
         self._experiment = experiment
         self._cluster = cluster
         self._audience = audience
+        self._known = set(experiment.history.open)  # attempts that were open when we last looked
+        self._untold: list[Record] = []  # recorded, but not yet published
+        self._level_at: float | None = None  # when to try again to write files that lack something; None: they lack nothing
 
     async def run(self) -> None:
         """Turn until the experiment is finished, or suspended with nothing left running."""
@@ -52,11 +63,11 @@ class Reconciler:
             except OSError as error:
                 if self._experiment.broken:
                     raise
-                logger.warning("nothing can be recorded now (%s); trying again in %.0f s", error, NO_SPACE_PAUSE)
+                logger.warning("nothing can be recorded or started now (%s); trying again in %.0f s", error, NO_SPACE_PAUSE)
                 await asyncio.sleep(NO_SPACE_PAUSE)
                 continue
             history = self._experiment.history
-            if history.finished or (self.suspend and not history.open):
+            if (history.finished and self._level_at is None) or (self.suspend and not history.open):
                 return
             await self._wait(wake)
 
@@ -69,16 +80,35 @@ class Reconciler:
             room = Room(self._cluster.capacity(), self.suspend or history.spec.suspend)
             pods = await self._cluster.observe()
             plan = planning.plan(history, pods, room, self._experiment.now())
-            if plan.records:
+            if plan.records or history.undecided:  # a decision whose own fsync has failed is not acted on before it is durable
                 await self._experiment.record(plan.records)
+                self._untold += plan.records
             for act in plan.acts:
                 await self._act(act)
-            for record in plan.records:
-                if isinstance(record, Closed):
-                    await self._cluster.forget((record.trial, record.attempt))
-            self._audience.publish(plan.records, *self._experiment.take_news())
+            for key in self._known.difference(history.open):
+                await self._cluster.forget(key)
+            self._known = set(history.open)
+            await self._publish()
             if not plan.records:
-                return plan.wake
+                return min(filter(None, (plan.wake, self._level_at)), default=None)
+
+    async def _publish(self) -> None:
+        """Show what was recorded. Files that cannot be written hold nothing up: they are brought level once that is possible."""
+        records, self._untold = self._untold, []
+        judged, refused = self._experiment.take_news()
+        with contextlib.suppress(OSError):  # a terminal that is gone, a log on a full disk: there is nobody to tell it to
+            self._audience.tell(records, refused)
+        now = self._experiment.now()
+        try:
+            if self._level_at is None:
+                self._audience.write(records, judged)
+            elif self._level_at <= now:  # before that there is no need to write: it is all in the journal
+                self._audience.level(await self._experiment.past())
+                self._level_at = None
+        except OSError as error:
+            if self._level_at is None:
+                logger.warning("the results cannot be written now (%s); they will be, from the journal, once they can", error)
+            self._level_at = now + NO_SPACE_PAUSE
 
     async def _act(self, act: planning.Act) -> None:
         match act:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
+import itertools
+import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from kubetune_operator.core import plan
+from kubetune_operator.api.base import dump
+from kubetune_operator.api.status import MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
+from kubetune_operator.core import plan, trials
 from kubetune_operator.core.history import History, Phase, Trial
 from kubetune_operator.core.records import Outcome
+from kubetune_operator.core.reports import spelled
+from kubetune_operator.core.schedulers.fifo import Fifo
+from kubetune_operator.core.sightings import OBJECTIVE
 from kubetune_operator.core.trials import FILLED
 
 TOP = 10
-FAILURES = frozenset(
-    {"TooManyFailedTrials", "FailFast", "MetricMissing", "ExitCode", "NotStarted", "NoReports", "Killed", "OOMKilled", "Lost"}
-)  # of the experiment; every other reason to end is a success
+SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
+_WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
+    "Completed": "raise numSamples to go on",
+    "GoalReached": "change stopExperiment.goal to go on",
+    "FailFast": "set failure.failFast to false to go on",
+    "TooManyFailedTrials": "raise stopExperiment.maxFailedTrials to go on",
+}
 
-
-def trial_name(experiment: str, number: int) -> str:
-    """Give a trial's name: digits-00012."""
-    return f"{experiment}-{number:05d}"
+trial_name = trials.trial_name  # where all who show one look for it
 
 
 def attempt_name(experiment: str, number: int, attempt: int) -> str:
@@ -45,7 +53,7 @@ def state(history: History) -> str:
 
 def succeeded(history: History) -> bool | None:
     """Say whether the experiment succeeded; None while it runs."""
-    return None if history.finished is None else history.finished.reason not in FAILURES
+    return None if history.finished is None else history.finished.reason in SUCCESSES
 
 
 def top(history: History, count: int = TOP) -> list[Trial]:
@@ -65,7 +73,7 @@ def _rank(trial: Trial) -> tuple[int, float, int]:
 
 
 def counts(history: History) -> dict[str, int]:
-    """Count the trials by what they are doing or how they ended, under the status's own names."""
+    """Count the trials by what they do or how they ended, as the resource's status does."""
     found = Counter(word(trial) for trial in history.trials)
     return {
         "total": history.spec.total,
@@ -87,36 +95,67 @@ def notices(history: History, experiment: str) -> list[str]:
         for name in FILLED
         if name in history.overwritten
     ]
-    if history.without_metric and not plan.metric_missing(history):  # else the experiment ends with that
-        (trial, _), flat = next(iter(history.without_metric.items()))
-        metric = history.spec.objective.metric
-        lacks = f"the first report of {trial_name(experiment, trial)} has no {metric} (the objective)"
-        found.append(f"{lacks}; {plan.seen(flat, metric)}")
+    sightings, objective = history.sightings, history.spec.objective.metric
+    missing = plan.metric_missing(history)  # then the experiment ends with that, and says so
+    for name, field in sightings.reads.items():
+        if missing and name == objective:
+            continue
+        if instead := plan.not_a_number(history, name):
+            found.append(f"{instead} ({field})")
+        elif name in sightings.unreported and name in sightings.lacked:
+            found.append(f"no trial has reported {name} yet ({field}); {sightings.lacked[name]}")
+    if history.without_metric and objective not in sightings.unreported:
+        first = trial_name(experiment, history.without_metric[0])
+        found.append(f"trial {first} had its whole budget and never reported {objective} ({OBJECTIVE}), as others have")
     return found
 
 
-def render(history: History, experiment: str) -> dict[str, Any]:
-    """Give the resource's status, bounded whatever the number of trials."""
-    tally = counts(history)
-    finished = history.finished
-    success = succeeded(history)
-    words = [finished.message] if finished and finished.message else []
-    return {
-        "state": state(history),
-        "progress": f"{history.ended}/{history.spec.total}",
-        "gridSize": history.spec.space.grid_size,
-        "trials": tally,
-        "bestTrial": _best(best(history), experiment),
-        "topTrials": [_best(trial, experiment) for trial in top(history)],
-        "startTime": stamp(history.created.time) if history.created else None,
-        "finishTime": stamp(finished.time) if finished else None,
-        "conditions": [
-            _condition(
-                "Finished", state(history), ". ".join([*words, *notices(history, experiment)]), holds=finished is not None
-            ),
-            _condition("Succeeded", state(history), "", holds=success),
-        ],
-    }
+def nothing_to_do(history: History) -> str:
+    """Say why an experiment that has ended does not go on, and what would make it; an empty text where it does."""
+    if history.finished is None or plan.goes_on(history):
+        return ""
+    why = history.finished.message or (
+        "the 1 trial has ended" if len(history.trials) == 1 else f"all {len(history.trials)} trials have ended"
+    )
+    return f"nothing to do: {why}; {_WAYS_ON.get(history.finished.reason, 'mend that, and start a new run')}"
+
+
+def resource_status(history: History, experiment: str, *, generation: int | None = None) -> Status:
+    """Fill in the resource's status as far as the history has it: all but where the journal is and the selector of pods.
+
+    `generation` is that of the spec which the history has taken over.
+    """
+    finished, found = history.finished, best(history)
+    return Status.model_validate(
+        {
+            "observedGeneration": generation,
+            "conditions": _conditions(history, experiment, generation),
+            "state": state(history),
+            "progress": f"{history.ended}/{history.spec.total}",
+            "algorithm": _algorithm(history),
+            "gridSize": history.spec.space.grid_size,
+            "trials": counts(history),
+            "bestTrial": _summary(found, experiment) | {"metrics": _metrics(history, found)} if found else None,
+            "topTrials": [_summary(trial, experiment) for trial in top(history)],
+            "startTime": stamp(history.created.time) if history.created else None,
+            "lastReportTime": stamp(history.last_report) if history.last_report else None,
+            "finishTime": stamp(finished.time) if finished else None,
+        }
+    )
+
+
+def render(history: History, experiment: str, *, generation: int | None = None) -> dict[str, Any]:
+    """Give the resource's status as plain values, bounded whatever the number of trials."""
+    return dump(resource_status(history, experiment, generation=generation))
+
+
+def stalled(reason: str, message: str, *, finished: bool, time: float) -> dict[str, Any]:
+    """Give the conditions of an experiment whose history cannot be had, or that never got one."""
+    conditions = [
+        Condition.model_validate(_condition(kind, reason, message, since=time, holds=holds))
+        for kind, holds in (("Finished", finished), ("Succeeded", False if finished else None), ("Stalled", True))
+    ]
+    return {"conditions": [dump(one) for one in conditions], "state": reason}
 
 
 def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
@@ -146,17 +185,66 @@ def stamp(time: float) -> str:
     return dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _best(trial: Trial | None, experiment: str) -> Mapping[str, Any] | None:
-    if trial is None:
-        return None
+def _conditions(history: History, experiment: str, generation: int | None) -> list[dict[str, Any]]:
+    """Give the four conditions. When each came to hold or not is read from the records, so that a replay says the same."""
+    finished, created = history.finished, history.created.time if history.created else 0.0
+    why, success = state(history), succeeded(history)
+    message = finished.message if finished else ""
+    told = ". ".join([*filter(None, [message]), *notices(history, experiment)])
+    since = finished.time if finished else max([created, *(time for _, time in history.reopened)])
+    mended = max([created, *(time for reason, time in history.reopened if reason not in SUCCESSES)])
+    suspended = "Suspended" if history.spec.suspend else "NotSuspended"
+    # Whatever failed needs somebody to mend it: Stalled makes it a failure to all who know resources by kstatus.
+    made = (
+        _condition("Finished", why, told, since=since, holds=finished is not None),
+        _condition("Succeeded", why, message, since=since, holds=success),
+        _condition("Suspended", suspended, "", since=history.suspended or created, holds=history.spec.suspend),
+        _condition("Stalled", why, message, since=since if success is False else mended, holds=success is False),
+    )
+    return [one if generation is None else one | {"observedGeneration": generation} for one in made]
+
+
+def _condition(kind: str, reason: str, message: str, *, since: float, holds: bool | None) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": {True: "True", False: "False", None: "Unknown"}[holds],
+        "reason": reason,
+        "message": _cut(message, MAX_MESSAGE),
+        "lastTransitionTime": stamp(since),
+    }
+
+
+def _summary(trial: Trial, experiment: str) -> dict[str, Any]:
     return {
         "name": trial_name(experiment, trial.number),
-        "value": f"{trial.value}",
-        "step": trial.step,
+        "state": word(trial),
+        "value": _spelled(trial.value),
+        "step": _spelled(trial.step),
         "complete": trial.complete,
         "params": dict(trial.params),
     }
 
 
-def _condition(kind: str, reason: str, message: str, *, holds: bool | None) -> dict[str, str]:
-    return {"type": kind, "status": {True: "True", False: "False", None: "Unknown"}[holds], "reason": reason, "message": message}
+def _metrics(history: History, trial: Trial) -> dict[str, str]:
+    """Give what else was reported with a trial's value, as much as the status has room for."""
+    objective = history.spec.objective.metric
+    others = ((name, value) for name, value in (trial.metrics or {}).items() if name != objective)
+    return {name: _spelled(value) for name, value in itertools.islice(others, MAX_METRICS)}
+
+
+def _spelled(value: Any) -> str:
+    """Spell a value as the files do; a whole number of hundreds of digits is rounded."""
+    if isinstance(value, int) and abs(value) >= 10 ** (MAX_VALUE - 1):
+        return f"{Decimal(value):.15e}"
+    found = spelled(value)
+    return _cut(found if isinstance(found, str) else json.dumps(found), MAX_VALUE)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _algorithm(history: History) -> str:
+    """Name searcher and scheduler as the spec does: "random + asha"."""
+    used = [type(history.spec.searcher).__name__, type(history.spec.scheduler).__name__]
+    return " + ".join(name[0].lower() + name[1:] for name in used if name != Fifo.__name__)

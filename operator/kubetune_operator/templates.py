@@ -1,7 +1,7 @@
 """What is wrong with an experiment's pod template, as far as kubetune itself reads it. Pure.
 
-`problems` answers whatever the template holds; where it finds nothing, everything in `pods` works on it.
-The rest of a PodTemplateSpec is the API server's to check.
+`problems` answers whatever the template holds; where it finds nothing, everything in `pods` and `manifests` works on it.
+What a template may not take is in `reserved`; the rest of a PodTemplateSpec is the API server's to check.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubetune_operator import quantities
+from kubetune_operator import quantities, reserved
 from kubetune_operator.errors import Problem
 
-SPEC = "spec.trial.template.spec"
+SPEC = f"{reserved.TEMPLATE}.spec"
 PARAMS = "params."
 TRIAL_VALUES = ("trial.name", "trial.number", "trial.attempt")
 ARGS = "${args}"
@@ -51,9 +51,10 @@ def problems(
     ]
     if found:
         return found
-    found = list(_grace(spec))
-    for index, one in enumerate(containers):
-        found += _resources(one.get("resources"), f"{SPEC}.containers[{index}].resources")
+    found = [*_grace(spec), *_pod(template), *reserved.problems(template)]
+    for kind in reserved.KINDS:
+        for path, one in reserved.objects(spec.get(kind), f"{SPEC}.{kind}"):
+            found += [*_resources(one.get("resources"), f"{path}.resources"), *_surroundings(one, path)]
     chosen = [index for index, one in enumerate(containers) if container in (None, one["name"])]
     if len(chosen) != 1:
         return [*found, _choice(container, [one["name"] for one in containers])]
@@ -77,6 +78,40 @@ def _grace(spec: Mapping[str, Any]) -> Iterator[Problem]:
     grace = spec.get("terminationGracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or grace < 0):
         yield Problem(f"{SPEC}.terminationGracePeriodSeconds", "must be a whole number, 0 or more", grace)
+
+
+def _pod(template: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what a pod cannot be built around, for want of its right shape."""
+    metadata, spec = template.get("metadata"), template["spec"]
+    yield from _object(metadata, f"{reserved.TEMPLATE}.metadata")
+    for field in ("labels", "annotations"):
+        if isinstance(metadata, Mapping):
+            yield from _object(metadata.get(field), f"{reserved.TEMPLATE}.metadata.{field}")
+    yield from _object(spec.get("securityContext"), f"{SPEC}.securityContext")
+    for field in ("initContainers", "volumes"):
+        yield from _objects(spec.get(field), f"{SPEC}.{field}")
+
+
+def _surroundings(container: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """Find the same in one of its containers."""
+    yield from _objects(container.get("volumeMounts"), f"{path}.volumeMounts")
+    security = container.get("securityContext")
+    yield from _object(security, f"{path}.securityContext")
+    capabilities = security.get("capabilities") if isinstance(security, Mapping) else None
+    yield from _object(capabilities, f"{path}.securityContext.capabilities")
+    added = capabilities.get("add") if isinstance(capabilities, Mapping) else None
+    if not (added is None or (isinstance(added, list) and all(isinstance(one, str) for one in added))):
+        yield Problem(f"{path}.securityContext.capabilities.add", "must be a list of names", added, "write [NET_BIND_SERVICE]")
+
+
+def _object(value: Any, path: str) -> Iterator[Problem]:
+    if not isinstance(value, Mapping | None):
+        yield Problem(path, "must be an object", value)
+
+
+def _objects(value: Any, path: str) -> Iterator[Problem]:
+    if not (value is None or (isinstance(value, list) and all(isinstance(one, Mapping) for one in value))):
+        yield Problem(path, "must be a list of objects", value)
 
 
 def _resources(resources: Any, path: str) -> Iterator[Problem]:
@@ -121,6 +156,10 @@ class _Check:
                     yield from self._text(item, f"{self.path}.{field}[{index}]")
         if not isinstance(container.get("workingDir"), str | None):
             yield Problem(f"{self.path}.workingDir", "must be a string", container["workingDir"])
+        for field, never in (("restartPolicy", "Never"), ("restartPolicyRules", [])):
+            if container.get(field) not in (None, never):
+                remedy = "set spec.failure.maxFailures: each attempt has a pod of its own"
+                yield Problem(f"{self.path}.{field}", "must be left out: a trial runs once in its pod", container[field], remedy)
         yield from self._env(container)
 
     def _env(self, container: Mapping[str, Any]) -> Iterator[Problem]:
@@ -128,8 +167,15 @@ class _Check:
         if entries is not None and not isinstance(entries, list):
             yield Problem(f"{self.path}.env", "must be a list of variables", entries, 'write [{name: A, value: "1"}]')
             return
+        names: set[str] = set()
         for index, entry in enumerate(entries or []):
-            yield from self._variable(entry, f"{self.path}.env[{index}]")
+            path = f"{self.path}.env[{index}]"
+            yield from self._variable(entry, path)
+            name = entry.get("name") if isinstance(entry, Mapping) else None
+            if isinstance(name, str):
+                if name in names:
+                    yield Problem(f"{path}.name", "must not be there twice", name, "kubectl apply may drop either: remove one")
+                names.add(name)
         if self.local_env is not None and container.get("envFrom"):
             remedy = "name the variables one by one in env with valueFrom, and set them in your own environment"
             yield Problem(f"{self.path}.envFrom", "cannot be read on this machine", container["envFrom"], remedy)

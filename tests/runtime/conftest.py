@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -56,9 +56,9 @@ class Trial:
         pod |= {"grace": 5, "flush": 20, "endpoint": str(self._endpoint)} | changes
         (self.folder / "pod.json").write_text(json.dumps(pod))
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, stderr: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         command = [sys.executable, "-I", "-S", str(AGENT), str(self.folder), *options]
-        self._agents.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+        self._agents.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, text=True))
         return self._agents[-1]
 
     def run(self, *argv: str, **changes: Any) -> int:

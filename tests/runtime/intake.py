@@ -31,6 +31,7 @@ class Attempt:
         self.rewritten: list[int] = []  # numbers that came again with another content
         self.eof: dict[str, Any] | None = None
         self.hellos = 0
+        self.greeted = False
         self.connections = 0
         self.gone = False
         self.impatient = False  # hangs up after each answer, without saying so
@@ -42,6 +43,7 @@ class Attempt:
     def hello(self, asked: dict[str, Any]) -> dict[str, Any]:
         assert asked == {"wire": wire.VERSION}
         self.hellos += 1
+        self.greeted = True
         return {"wire": wire.VERSION, "next": len(self.lines)}
 
     def reports(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(401, {"error": "not the token"})
             elif attempt.gone:
                 self.answer(410, {"error": "closed"})
+            elif self.path != wire.HELLO and not attempt.greeted:
+                self.answer(409, {"error": "say hello first"})
             else:
                 verbs = {wire.HELLO: attempt.hello, wire.REPORTS: attempt.reports, wire.EOF: attempt.end}
                 self.answer(200, verbs[self.path](asked))

@@ -126,6 +126,52 @@ def test_an_eof_that_came_too_early_is_said_again_with_what_was_missing(trial: T
     assert [metrics["i"] for metrics in attempt.metrics] == list(range(100))
 
 
+def test_an_intake_that_asks_for_hello_hears_it_again_and_then_the_lines_that_it_wants(trial: Trial, attempt: Attempt) -> None:
+    trial.pod("sh", "-c", f"{FIFTY}; while ! test -e go; do sleep 0.01; done; {FIFTY}")
+    agent = trial.start()
+    wait_until(lambda: len(attempt.lines) == 50)
+
+    def forgets(handler: Handler) -> None:
+        del attempt.lines[20:]
+        attempt.greeted = False
+        handler.answer(409, {"error": "say hello first"})
+
+    attempt.troubles.append(forgets)
+    (trial.folder / "go").touch()
+    assert agent.wait(timeout=20) == 0
+    assert attempt.hellos == 2
+    assert len(attempt.lines) == 100
+    assert not attempt.rewritten
+    assert attempt.eof is not None
+
+
+def test_a_hello_before_eof_that_the_intake_asks_for_is_said(trial: Trial, attempt: Attempt) -> None:
+    trial.pod("sh", "-c", "echo {} >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done")
+    agent = trial.start()
+    wait_until(lambda: attempt.lines)
+    attempt.greeted = False
+    (trial.folder / "go").touch()
+    assert agent.wait(timeout=20) == 0
+    assert (attempt.hellos, attempt.lines) == (2, ["{}"])
+
+
+def test_an_agent_whose_log_is_full_goes_on_and_so_does_its_program(trial: Trial, attempt: Attempt) -> None:
+    """What it says of its troubles goes nowhere, and that is all."""
+    attempt.troubles.append(status(503))
+    trial.pod("sh", "-c", f"{FIFTY}; while ! test -e go; do sleep 0.01; done; {FIFTY}; exit 3")
+    with Path("/dev/full").open("w") as full:
+        agent = trial.start(stderr=full)
+    wait_until(lambda: len(attempt.lines) == 50)
+    attempt.troubles.extend([status(507)] * 2)
+    (trial.folder / "status.json").unlink()
+    (trial.folder / "status.json").mkdir()  # its end cannot be written down either
+    (trial.folder / "go").touch()
+    assert agent.wait(timeout=20) == 0
+    assert len(attempt.lines) == 100
+    assert attempt.eof is not None
+    assert attempt.eof["exit_code"] == 3
+
+
 def test_the_program_does_not_begin_before_hello_was_answered(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

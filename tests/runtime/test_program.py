@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,9 @@ def outcome(attempt: Attempt) -> dict[str, Any]:
         pytest.param(["sh", "-c", "kill -SEGV $$"], {"signal": 11}, id="killed by a signal"),
         pytest.param(["no-such-command"], {"exit_code": 127, "error": "command not found: no-such-command"}, id="not on PATH"),
         pytest.param(["./nowhere"], {"exit_code": 127, "error": "command not found: ./nowhere"}, id="no such file"),
-        pytest.param(["/etc/passwd"], {"exit_code": 126, "error": "not executable: /etc/passwd"}, id="not executable"),
+        pytest.param(
+            ["/etc/passwd"], {"exit_code": 126, "error": "not executable: /etc/passwd; chmod +x /etc/passwd"}, id="not executable"
+        ),
     ],
 )
 def test_how_it_ended_is_in_status_and_in_eof(trial: Trial, attempt: Attempt, argv: list[str], told: dict[str, Any]) -> None:
@@ -43,8 +46,8 @@ def test_how_it_ended_is_in_status_and_in_eof(trial: Trial, attempt: Attempt, ar
 @pytest.mark.parametrize(
     ("first_line", "error"),
     [
-        pytest.param(b"#!/no/such/interpreter\n", "what its first line names does not exist", id="no interpreter"),
-        pytest.param(b"\x00\x01\x02", "Exec format error", id="no program at all"),
+        pytest.param(b"#!/no/such/interpreter\n", "(what its first line names does not exist)", id="no interpreter"),
+        pytest.param(b"\x00\x01\x02", "(Exec format error); begin it with #!/bin/sh", id="no program at all"),
     ],
 )
 def test_a_file_that_cannot_run_is_named_with_the_reason(trial: Trial, attempt: Attempt, first_line: bytes, error: str) -> None:
@@ -52,7 +55,7 @@ def test_a_file_that_cannot_run_is_named_with_the_reason(trial: Trial, attempt: 
     script.write_bytes(first_line)
     script.chmod(0o755)
     assert trial.run("./script") == 0
-    assert outcome(attempt) == PLAIN | {"exit_code": 126, "error": f"not executable: ./script ({error})"}
+    assert outcome(attempt) == PLAIN | {"exit_code": 126, "error": f"not executable: ./script {error}"}
 
 
 def test_what_no_kernel_takes_is_refused_with_the_reason(trial: Trial, attempt: Attempt) -> None:
@@ -194,3 +197,34 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+LEAVES = """
+import os, sys, time
+for generation in range(3):  # each its own session, each the child of one that is gone
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+open("left", "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_what_it_leaves_running_ends_with_it_in_whichever_session(trial: Trial, attempt: Attempt) -> None:
+    waits = "import subprocess, os, time, sys\n"
+    waits += f"subprocess.run([sys.executable, '-c', {LEAVES!r}])\n"
+    waits += "while not os.path.exists('left'): time.sleep(0.01)\n"
+    assert trial.run(sys.executable, "-c", waits) == 0
+    assert outcome(attempt) == PLAIN | {"exit_code": 0}
+    assert not alive(int((trial.folder / "left").read_text()))
+
+
+def test_orphans_of_a_program_that_runs_on_are_buried(trial: Trial, attempt: Attempt) -> None:
+    trial.pod(
+        "sh", "-c", "for i in 1 2 3; do (true &); done; echo {} >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done"
+    )
+    agent = trial.start()
+    wait_until(lambda: attempt.lines)
+    wait_until(lambda: Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split() == [str(trial.status["pid"])])
+    (trial.folder / "go").touch()
+    assert agent.wait(timeout=20) == 0

@@ -90,7 +90,9 @@ def test_values_are_written_as_json_can_hold_them(reports: Path, value: object, 
 
 
 REFUSED: dict[str, tuple[object, type[Exception], str]] = {
-    "a list": ({"loss": [1]}, TypeError, r"^metric loss: must be a number.*got list; report a number: float\(loss\)$"),
+    "a list": ({"loss": [1]}, TypeError, r"^metric loss: .*got list; report one value of it, or loss_0=…, loss_1=…$"),
+    "a tuple, nested": ({"a": {"loss": (1, 2)}}, TypeError, r"^metric a/loss: .*got tuple; .* or loss_0=…, loss_1=…$"),
+    "an object": ({"loss": object()}, TypeError, r"^metric loss: must be a number.*got object; report a number: float\(loss\)$"),
     "None": ({"loss": None}, TypeError, r"^metric loss: .*got NoneType; leave the key out$"),
     "an array": ({"loss": np.ones(3)}, TypeError, r"^metric loss: .*got ndarray; report a number: loss\.mean\(\)\.item\(\)$"),
     "an array of one": ({"loss": np.ones(1)}, TypeError, r"^metric loss: .*got ndarray; "),

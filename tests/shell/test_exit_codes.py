@@ -70,7 +70,8 @@ def test_a_file_that_cannot_be_read_is_2_and_named(
         ["run", "exp.yaml", "--faster"],
         ["validate"],
         ["validate", "a", "b"],
-        ["show"],
+        ["run", "--resume"],
+        ["show", "a", "b"],
         ["show", "a", "--all"],
     ],
     ids=" ".join,
@@ -133,7 +134,7 @@ def test_show_is_0_whatever_became_of_the_experiment_and_2_without_one(
 ) -> None:
     assert code("show", str(kubetune("exit(4)", numSamples=2).folder)) == 0
     for folder in (tmp_path, tmp_path / "exp.yaml", tmp_path / "nothing-here"):
-        assert code("show", str(folder)) == 2
+        assert code("show", str(folder), "--results", str(tmp_path / "results")) == 2
         assert "there is no journal" in capsys.readouterr().err
 
 

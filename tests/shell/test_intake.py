@@ -15,13 +15,21 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
 from kubetune_operator.core.trials import Decision
+from kubetune_operator.errors import AttemptClosed, Forbidden, KubetuneError, Unauthenticated, Unavailable
 from kubetune_operator.experiment import Experiment, load
 from kubetune_operator.intake import Intake
 from tests.sim.world import spec
 
 KEY = (0, 0)
+STRANGERS: dict[str, type[KubetuneError]] = {
+    "nobody": Unauthenticated,
+    "no-trial": Forbidden,
+    "over": AttemptClosed,
+    "not-loaded": Unavailable,
+}
 
 
 @dataclass
@@ -47,25 +55,57 @@ class Wire:
 async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
     wanted = spec(stop={"accuracy": 0.9})
     experiment = Experiment.create(tmp_path, Created("exp", "default", "uid", {}, 1.0), wanted, lambda: 5.0)
-    await experiment.record([Suggested(0, {"x": 0.5}, 2.0), Started(0, 0, 3.0)])
-    tokens = {"good": (KEY, "pod-1"), "other": (KEY, "pod-2")}
-    intake = Intake(lambda token: (experiment, *tokens[token]) if token in tokens else None)
+    await experiment.record(
+        [Suggested(0, {"x": 0.5}, 2.0), Started(0, 0, 3.0), Suggested(1, {"x": 0.5}, 2.0), Started(1, 0, 3.0)]
+    )
+    tokens = {"good": (KEY, "pod-1"), "other": (KEY, "pod-2"), "silent": ((1, 0), "pod-3")}
+
+    async def identity(token: str) -> tuple[Experiment, Key, str]:
+        if token not in tokens:
+            raise STRANGERS[token]("not for us")
+        return experiment, *tokens[token]
+
+    intake = Intake(identity, patience=0.3)
     async with aiohttp.ClientSession(await intake.open()) as client:
-        yield Wire(experiment, client, tmp_path)
+        opened = Wire(experiment, client, tmp_path)
+        assert (await opened.ask("hello", {"wire": 1}))[0] == 200
+        yield opened
     await intake.close()
     await experiment.close()
 
 
-async def test_hello_binds_the_pod_and_another_pod_is_turned_away(wire: Wire) -> None:
+ALL = [("hello", {"wire": 1}), ("reports", {"first": 0, "lines": ['{"accuracy": 0.1}']}), ("eof", {"next": 0, "exit_code": 0})]
+
+
+async def test_hello_binds_the_pod_and_another_pod_is_turned_away_whatever_it_says(wire: Wire) -> None:
     assert await wire.ask("hello", {"wire": 1}) == (200, {"wire": 1, "next": 0})
-    assert (await wire.ask("hello", {"wire": 1}, token="other"))[0] == 410
+    for path, body in ALL:
+        assert (await wire.ask(path, body, token="other"))[0] == 410
+    attempt = wire.experiment.history.open[KEY]
+    assert (attempt.next, attempt.end, attempt.uid) == (0, None, "pod-1")
     assert (await wire.ask("hello", {"wire": 1}))[0] == 200
+
+
+async def test_before_hello_nothing_is_taken_and_the_sidecar_is_told_to_say_it(wire: Wire) -> None:
+    for path, body in ALL[1:]:
+        status, answer = await wire.ask(path, body, token="silent")
+        assert status == 409
+        assert "hello" in answer["error"]
+    attempt = wire.experiment.history.open[(1, 0)]
+    assert (attempt.next, attempt.end) == (0, None)
+    for path, body in ALL:
+        assert (await wire.ask(path, body, token="silent"))[0] == 200
+    assert wire.experiment.history.open[(1, 0)].end is not None
 
 
 @pytest.mark.parametrize(
     ("path", "body", "token", "status"),
     [
         ("hello", {"wire": 1}, "nobody", 401),
+        ("hello", {"wire": 1}, "no-trial", 403),
+        ("hello", {"wire": 1}, "over", 410),
+        ("hello", {"wire": 1}, "not-loaded", 503),
+        ("reports", b"{", "nobody", 401),
         ("hello", {"wire": 2}, "good", 400),
         ("reports", b"{", "good", 400),
         ("reports", {"first": -1, "lines": []}, "good", 400),
@@ -131,6 +171,9 @@ async def test_a_trial_may_not_report_more_than_256_different_metrics(wire: Wire
     assert "256" in answer["refused"][0][1]
     answer = await wire.report(3, json.dumps({"a": {f"c{number}": 1 for number in range(257)}}))
     assert [number for number, _ in answer["refused"]] == [3]
+    lines = [json.dumps({name: 1}) for name in ("a0", "d0", "d1", "d2", "d3", "d4", "d5", "a1", "d0")]
+    answer = await wire.report(4, *lines)
+    assert [number for number, _ in answer["refused"]] == [10], "the lines before it in its own batch count too"
 
 
 async def test_eof_that_comes_too_early_is_told_the_number_wanted(wire: Wire) -> None:
@@ -165,3 +208,20 @@ async def test_without_space_nothing_is_taken_and_the_sender_comes_again(wire: W
     assert status == 507
     assert wire.experiment.history.open[KEY].next == 0
     assert (await wire.report(0, '{"accuracy": 0.1}'))["next"] == 1
+
+
+@pytest.mark.parametrize("header", [None, "good", "Basic good", "Bearer", "bearer "])
+async def test_whoever_does_not_say_who_speaks_is_told_how(wire: Wire, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    async with wire.client.post("/v1/hello", json={"wire": 1}, headers=headers) as answer:
+        assert answer.status == 401
+        assert "Bearer TOKEN" in (await answer.json())["error"]
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(wire: Wire) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(1)
+
+    async with wire.client.post("/v1/hello", data=slowly(), headers={"Authorization": "Bearer good"}) as answer:
+        assert answer.status == 408

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Mapping
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,56 @@ def test_a_write_that_fails_for_want_of_space_leaves_nothing_and_can_be_tried_ag
     assert journal.read(tmp_path) == [RECORDS[0]]
     opened.append([RECORDS[2]])
     assert journal.read(tmp_path) == [RECORDS[0], RECORDS[2]]
+
+
+@pytest.mark.parametrize("written", [0, 10_000], ids=["nothing-written", "all-written"])
+def test_a_stale_writer_whose_append_fails_leaves_what_its_successor_has_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The successor has opened while the write was under way, and closed the segment at the length that it found."""
+    old, _ = journal.Journal.open(tmp_path)
+    old.append([RECORDS[0]])
+    real = os.write
+    opened: list[journal.Journal] = []
+
+    def overtaken(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        real(descriptor, bytes(data)[:written])
+        opened.append(journal.Journal.open(tmp_path)[0])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", overtaken)
+    with pytest.raises(OSError, match="No space left"):
+        old.append([RECORDS[1]])
+    opened[0].append([RECORDS[2]])
+    assert journal.read(tmp_path) == [RECORDS[0], *([RECORDS[1]] if written else []), RECORDS[2]]
+
+
+def test_a_successor_reads_only_once_a_failed_append_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it could count bytes that vanish a moment later."""
+    old, _ = journal.Journal.open(tmp_path)
+    truncate, opening = os.ftruncate, []
+
+    def unsynced(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def slow(descriptor: int, length: int) -> None:
+        monkeypatch.undo()
+        opening.append(pool.submit(journal.Journal.open, tmp_path))
+        while not (tmp_path / "journal.2.jsonl").exists():
+            time.sleep(0.001)
+        time.sleep(0.1)  # it would have read by now
+        truncate(descriptor, length)
+
+    monkeypatch.setattr(os, "fsync", unsynced)
+    monkeypatch.setattr(os, "ftruncate", slow)
+    with futures.ThreadPoolExecutor() as pool:
+        with pytest.raises(OSError, match="No space left"):
+            old.append([RECORDS[0]])
+        opened, found = opening[0].result(timeout=20)
+    opened.append([RECORDS[1]])
+    assert found == []
+    assert journal.read(tmp_path) == [RECORDS[1]]
 
 
 def test_two_that_open_at_once_do_not_share_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ class TestState:
 
     def test_suspended_by_the_resource_is_another_word(self) -> None:
         world = begun(3)
-        world.history.spec = world.spec = spec(suspend=True)
+        world.edit(suspend=True)
         assert status.state(interrupted(world).history) == "Suspended"
         assert not world.history.interrupted
 
@@ -132,31 +132,6 @@ class TestNotices:
     )
     def test_what_is_kept_as_reported_needs_none(self, report: dict[str, Any]) -> None:
         assert self.notices(report) == []
-
-
-class TestTheObjectiveThatWasNotReported:
-    """A first report without it is named, with the nearest name that was seen."""
-
-    @staticmethod
-    def run(first: dict[str, Any]) -> World:
-        return World(
-            spec(), lambda trial, attempt, params: Script([{"accuracy": 1} if trial != 2 else first, {"accuracy": 1}])
-        ).run()
-
-    def test_once_for_the_experiment(self) -> None:
-        (notice,) = status.notices(self.run({"loss": 1, "acuracy": 1}).history, "exp")
-        assert (
-            notice == "the first report of exp-00002 has no accuracy (the objective); seen: acuracy, loss; did you mean acuracy?"
-        )
-
-    def test_however_much_was_reported_it_stays_short(self) -> None:
-        (notice,) = status.notices(self.run({f"{number:03}".rjust(120, "x"): 1 for number in range(256)}).history, "exp")
-        assert len(notice) < 2000
-
-    def test_not_where_the_experiment_ends_for_it(self) -> None:
-        history = World(spec(), lambda trial, attempt, params: Script([{"acc": 1}])).run().history
-        assert status.state(history) == "MetricMissing"
-        assert status.notices(history, "exp") == []
 
 
 def test_a_failed_trial_says_its_last_words_until_it_is_tried_again() -> None:

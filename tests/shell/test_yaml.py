@@ -57,7 +57,7 @@ def test_a_document_is_what_kubectl_makes_of_it(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", [row["text"] for row in ROWS if "error" in row], ids=ascii)
 def test_what_kubectl_cannot_read_is_refused_with_its_place(text: str) -> None:
-    with pytest.raises(InvalidSpec, match=r"^f:\d+(:\d+)?: must "):
+    with pytest.raises(InvalidSpec, match=r"^f:\d+(:\d+)?: (must|is not YAML: )"):
         reading.load(text, "f")
 
 
@@ -98,12 +98,12 @@ def test_a_few_by_hand(written: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "place", "rule"),
     [
-        pytest.param("a: 1\nb: [1, 2\nc: 3", "f:3:2", "must be YAML", id="a bracket left open"),
+        pytest.param("a: 1\nb: [1, 2\nc: 3", "f:3:2", "is not YAML: did not find expected", id="a bracket left open"),
         pytest.param("a: 1\nb:\n  - x\n  - .nan", "f:4:5", "must be a number that JSON has", id="NaN"),
         pytest.param("a:\n  b: 1\n  b: 2", "f:3:3", "must not be there twice, got 'b'", id="a key twice"),
         pytest.param("1: a\n'1': b", "f:2:1", "must not be there twice", id="two keys that are one, where kubectl takes either"),
         pytest.param("a: *x", "f:1:4", "must name an anchor", id="no such anchor"),
-        pytest.param("a: \x07", "f:1", "must be YAML", id="a control character"),
+        pytest.param("a: \x07", "f:1", "is not YAML: ", id="a control character"),
         pytest.param("a: 1\n--- b", "f:2:1", "must have nothing behind ---", id="text behind a separator"),
         pytest.param("- 1", "f:1", "must be an object", id="a list"),
     ],
@@ -126,7 +126,7 @@ def bomb(levels: int) -> str:
     [
         pytest.param(bomb(9), "must not have more than 100000 values", id="a bomb of aliases"),
         pytest.param("a: " + "[" * 500 + "]" * 500, "must not be nested deeper than 64", id="brackets"),
-        pytest.param('{"a": ' + "[" * 50_000 + "]" * 50_000 + "}", "must not be nested deeper|must be YAML", id="JSON brackets"),
+        pytest.param('{"a": ' + "[" * 50_000 + "]" * 50_000 + "}", "must not be nested deeper|is not YAML", id="JSON brackets"),
         pytest.param("a:\n" + "".join(f"{' ' * n}- \n" for n in range(1, 100)), "must not be nested deeper", id="indentation"),
         pytest.param("a: [" + "1," * 100_001 + "]", "must not have more than 100000 values", id="a long list"),
         pytest.param("a: &x {b: *x}", "must name an anchor that ends before it", id="an alias of itself"),
@@ -177,8 +177,10 @@ def test_what_else_is_in_the_file_is_named() -> None:
     ("text", "rule"),
     [
         pytest.param(f"{OURS}---\n{OURS}", r"must have one TuneExperiment, got '2, at lines 1, 4'", id="two"),
-        pytest.param(f"{OTHER}---\n{OTHER}", "must have one TuneExperiment, got '2 documents without one'", id="none of two"),
-        pytest.param("# nothing\n", "must have one TuneExperiment, got '0 documents without one'", id="empty"),
+        pytest.param(
+            f"{OTHER}---\nkind: X\n", "f: has no TuneExperiment, only ConfigMap settings, X None; add", id="none of two"
+        ),
+        pytest.param("# nothing\n---\n", "f: is empty; a TuneExperiment begins with", id="empty"),
     ],
 )
 def test_a_file_has_one_experiment(text: str, rule: str) -> None:
@@ -186,9 +188,19 @@ def test_a_file_has_one_experiment(text: str, rule: str) -> None:
         reading.load(text, "f")
 
 
-def test_a_file_of_one_other_thing_is_read() -> None:
+def test_a_file_with_another_resource_alone_says_which(tmp_path: Path) -> None:
+    file = tmp_path / "exp.yaml"
+    file.write_text("apiVersion: v1\n" + OTHER)
+    with pytest.raises(InvalidSpec, match="has no TuneExperiment, only ConfigMap settings; add a TuneExperiment"):
+        reading.read(file)
+
+
+@pytest.mark.parametrize("text", ["kind: TuneExperimnt", "apiVersion: kubetune.dev/v1alpha1\nkind: Experiment"])
+def test_a_file_of_one_other_thing_is_read(tmp_path: Path, text: str) -> None:
     """So that a misspelt kind is told with everything else that is wrong."""
-    assert reading.load("kind: TuneExperimnt", "f").body == {"kind": "TuneExperimnt"}
+    file = tmp_path / "exp.yaml"
+    file.write_text(text)
+    assert reading.read(file).body["kind"] == text.rpartition(" ")[2]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from typing import Any
 from kubetune_operator.core.domains import Uniform
 from kubetune_operator.core.history import History, Key
 from kubetune_operator.core.plan import Create, Pod, PodPhase, Room, plan
-from kubetune_operator.core.records import Created, Decided, Drained, End, Record, Reported, decode, encode
+from kubetune_operator.core.records import Created, Drained, Edited, End, Record, Reported, decode, encode
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import Spec
-from kubetune_operator.core.trials import Mode, Objective, Params, Verdict
+from kubetune_operator.core.trials import Mode, Objective, Params
+from kubetune_operator.experiment import fold
 
 Line = Mapping[str, Any]
 WELL = End(exit_code=0)
@@ -69,6 +70,7 @@ class World:
     pods: dict[Key, Pod] = field(default_factory=dict)
     sent: dict[Key, int] = field(default_factory=dict)  # lines that each program has written
     created: list[Key] = field(default_factory=list)  # every pod ever created, in order
+    edits: list[Spec] = field(default_factory=list)  # what `spec` became, in order
 
     def __post_init__(self) -> None:
         self.history = History(self.spec)
@@ -87,9 +89,15 @@ class World:
 
     def restart(self) -> None:
         """Forget all but what is durable."""
-        self.history = refold(self.spec, self.records)
+        self.history = refold(self.spec, self.records, self.edits)
         if self.history.undecided:
             self.record([])
+
+    def edit(self, **changes: Any) -> None:
+        """Change mutable fields, as somebody may at any time."""
+        self.edits.append(replace(self.history.spec, **changes))
+        self.records.append(Edited({}, self.now))
+        self.history.apply(self.records[-1], spec=self.edits[-1])
 
     def turn(self) -> int:
         """Turn until nothing is to be recorded; give the number of records."""
@@ -154,17 +162,10 @@ class World:
         return [f"{trial.outcome.value if trial.outcome else trial.phase.value}/{trial.reason}" for trial in self.history.trials]
 
 
-def refold(wanted: Spec, records: Sequence[Record]) -> History:
-    """Fold records from nothing, with what was decided as it was decided."""
-    decided = {
-        (one.trial, one.attempt, one.number): Verdict(one.decision, one.reason, one.facts, one.complete)
-        for one in records
-        if isinstance(one, Decided)
-    }
-    history = History(wanted)
-    for one in records:
-        history.apply(one, decided.get((one.trial, one.attempt, one.number)) if isinstance(one, Reported) else None)
-    return history
+def refold(wanted: Spec, records: Sequence[Record], edits: Sequence[Spec] = ()) -> History:
+    """Fold records from nothing, as a process does that starts again; `edits` is what the spec became, in order."""
+    specs = iter([wanted, *edits])
+    return fold(records, lambda _body: next(specs)).history
 
 
 def kinds(records: Sequence[Record]) -> Iterator[str]:

@@ -115,6 +115,8 @@ def _refusal(name: str, value: object, *, has_item: bool) -> str:
     last = name.rpartition("/")[2]
     if value is None:
         remedy = "leave the key out"
+    elif isinstance(value, (list, tuple)):
+        remedy = f"report one value of it, or {last}_0=…, {last}_1=…"
     elif has_item:
         remedy = f"report a number: {last}.mean().item()"
     else:

@@ -12,21 +12,27 @@ The wire (JSON bodies, `Authorization: Bearer <token>`; the attempt follows from
     POST /v1/eof      {"next": N, "exit_code": int|null, "signal": int|null, "terminated": bool, "killed": bool,
                        "error": str|null, "tail": str}
                       -> {"next": M, "closed": bool}
+    POST /v1/logs?stream=stdout|stderr&offset=N    the bytes themselves     -> {"next": M, "closed": bool}
+                      (in a cluster: a trial's output, kept from byte N of this attempt's stream on; closed: no more is taken)
 
 A LINE is the line as the program wrote it (a string), or, where that cannot be sent, an object
 {"refused": why, "digest": hex} which uses the line's number (any digest that the same bytes always have).
 Lines are numbered from 0 in the order of the file.
 `next` is the number that the intake wants next; the sender rewinds to it. `closed` is false when eof came too early.
-Only 410 is final. Every other status, and every transport error, is tried again while the pod lives.
+Only 410 is final: the attempt is closed, or another pod's. 409 asks for a hello first: nothing is taken of a pod that has not
+said it. Every other status, and every transport error, is tried again while the pod lives.
+The intake compares the lines that are sent again, and only those: that a line was changed in place after it had been taken
+shows only where the sender has noticed that its file is not what it was (`sidecar.tail` says how far back it looks).
 """
-
-import math
 
 VERSION = 1
 
 HELLO = "/v1/hello"
 REPORTS = "/v1/reports"
 EOF = "/v1/eof"
+LOGS = "/v1/logs"
+HELLO_FIRST, GONE = 409, 410  # statuses of a refusal
+LOST = "AgentLost"  # the error of an eof that says: nobody saw how the program ended
 
 MAX_LINE = 64 * 1024  # bytes of one report line, its newline not counted
 MAX_BODY = 1024 * 1024  # bytes of one request
@@ -47,16 +53,15 @@ ENV_REPORTS = "KUBETUNE_REPORTS"  # the file to append report lines to
 STOP_FILE = "stop"  # exists once the trial is to stop; holds the reason
 ACKNOWLEDGED_FILE = "acknowledged"  # the length in bytes of the report file that is durable and decided on
 
-_WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+_LEAST, _MOST = float("-inf"), float("inf")
+_WORDS = {"NaN": float("nan"), "Infinity": _MOST, "-Infinity": _LEAST}
 
 
 def spell(value: float) -> "float | str":
     """Give a float as JSON can hold it: itself, or the word for what JSON has no number for."""
-    if math.isnan(value):
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+    if _LEAST < value < _MOST:  # compared, not asked of math: a whole number may be beyond the floats
+        return value
+    return "Infinity" if value == _MOST else "-Infinity" if value == _LEAST else "NaN"
 
 
 def unspell(value: object) -> object:

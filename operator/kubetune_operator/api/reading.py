@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from kubetune_operator.api import scalars
-from kubetune_operator.api.identity import KIND
+from kubetune_operator.api.identity import GROUP, KIND
 from kubetune_operator.api.plain import MAX_DEPTH, plain
 from kubetune_operator.errors import InvalidSpec, Problem
 
@@ -47,7 +47,10 @@ def read(file: Path) -> Document:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         _refuse(str(file), "must be UTF-8", f"byte {error.start}", "save it as UTF-8")
-    return load(text, str(file))
+    document = load(text, str(file))
+    if _is_of_others(document.body):
+        _refuse(str(file), f"has no {KIND}, only {_called(document.body)}", None, f"add a {KIND}")
+    return document
 
 
 def load(text: str, name: str) -> Document:
@@ -60,10 +63,18 @@ def load(text: str, name: str) -> Document:
     if len(ours) > 1:
         lines = ", ".join(str(line) for line, _ in ours)
         _refuse(name, f"must have one {KIND}", f"{len(ours)}, at lines {lines}", "put each into a file of its own")
-    if not ours and len(documents) != 1:
-        _refuse(name, f"must have one {KIND}", f"{len(documents)} documents without one", f"add a document of kind {KIND}")
+    if not documents:
+        _refuse(name, "is empty", None, f"a {KIND} begins with apiVersion, kind, metadata and spec")
+    if not ours and len(documents) > 1:
+        _refuse(name, f"has no {KIND}, only {', '.join(_called(each) for _, each in documents)}", None, f"add a {KIND}")
     _, body = (ours or documents)[0]
     return Document(plain(body), tuple(_called(each) for _, each in documents if each is not body))
+
+
+def _is_of_others(body: dict[str, Any]) -> bool:
+    """Say whether it is another resource, and not a TuneExperiment with a mistake in its kind."""
+    group, kind = body.get("apiVersion"), body.get("kind")
+    return isinstance(group, str) and isinstance(kind, str) and not group.startswith(GROUP)
 
 
 def _called(body: dict[str, Any]) -> str:
@@ -120,12 +131,11 @@ class _Reader:
             return next(self._events)
         except yaml.reader.ReaderError as error:
             line = self._text.count("\n", 0, error.position) + 1
-            _refuse(f"{self._name}:{line}", "must be YAML", error.reason, "remove the character")
+            _refuse(f"{self._name}:{line}", f"is not YAML: {error.reason}", None, "remove the character")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            _refuse(
-                self._at(mark), "must be YAML", error.problem, "look at the indentation, the quotes and the brackets before it"
-            )
+            rule = f"is not YAML: {error.problem}"
+            _refuse(self._at(mark), rule, None, "look at the indentation, the quotes and the brackets before it")
 
     def _value(self, event: yaml.Event, depth: int) -> Any:
         if depth > MAX_DEPTH:

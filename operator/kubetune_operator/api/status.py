@@ -11,7 +11,8 @@ from kubetune_operator.api.base import UID, MetricName, Model
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "maxLength": 64})]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 TrialName = Annotated[str, Field(max_length=63)]
-Value = Annotated[str, Field(max_length=64)]
+MAX_VALUE, MAX_METRICS, MAX_MESSAGE = 64, 64, 32768
+Value = Annotated[str, Field(max_length=MAX_VALUE)]
 _BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
@@ -28,7 +29,7 @@ class Condition(Model):
     reason: str = Field(
         min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", description="why, in one word"
     )
-    message: str = Field(max_length=32768, description="why, in a sentence, and what to do")
+    message: str = Field(max_length=MAX_MESSAGE, description="why, in a sentence, and what to do")
     last_transition_time: Time = Field(description="when the status last changed")
     observed_generation: int | None = Field(
         default=None, ge=0, le=9_000_000_000_000_000, description="the generation of the spec that it speaks of"
@@ -40,12 +41,12 @@ class Trials(Model):
 
     total: Count = Field(default=0, description="trials that there are to be")
     started: Count = Field(default=0, description="trials that have been started, ended ones included")
-    pending: Count = Field(default=0, description="trials whose pod does not run yet")
-    running: Count = Field(default=0, description="trials that run")
-    paused: Count = Field(default=0, description="trials that wait with a checkpoint")
-    succeeded: Count = Field(default=0, description="trials that ran to their own end")
+    waiting: Count = Field(default=0, description="trials that wait for their next attempt")
+    running: Count = Field(default=0, description="trials that have an attempt, whether its pod runs already or not")
+    succeeded: Count = Field(default=0, description="trials that had their whole budget")
     stopped: Count = Field(default=0, description="trials that were stopped early")
     failed: Count = Field(default=0, description="trials that failed")
+    cancelled: Count = Field(default=0, description="trials that the end of the experiment has ended")
 
 
 class TrialSummary(Model):
@@ -58,7 +59,7 @@ class TrialSummary(Model):
     complete: bool | None = Field(default=None, description="whether it ran to its end rather than being stopped early")
     params: dict[str, Any] | None = Field(default=None, max_length=100, description="its parameters, by name")
     metrics: dict[MetricName, Value] | None = Field(
-        default=None, max_length=64, description="its other reported values, as strings"
+        default=None, max_length=MAX_METRICS, description="its other reported values, as strings"
     )
 
 

@@ -1,6 +1,6 @@
 """Where trials run: the interface between an experiment and a cluster.
 
-Two things implement it: this machine's processes (`local`) and, later, Kubernetes. Both create, delete and observe pods by
+Two things implement it: this machine's processes (`local`) and Kubernetes (`pods`). Both create, delete and observe pods by
 trial and attempt; neither knows what a trial is for. Everything is idempotent: a turn repeated after a crash does no harm.
 """
 
@@ -48,8 +48,4 @@ class Cluster(Protocol):
 
     async def forget(self, key: Key) -> None:
         """Take note that the attempt is closed; what was kept for it may go."""
-        ...
-
-    def attempt(self, token: str) -> tuple[Key, str] | None:
-        """Say which attempt, and which pod of it, has this token; None for nobody's."""
         ...

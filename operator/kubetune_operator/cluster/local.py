@@ -32,6 +32,7 @@ from kubetune_operator.core.space import nested
 
 TRIES = 3  # agents that may die in one folder before we give it up
 LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a folder raises that is not as it was written
 POLL = 0.5  # seconds, where the kernel cannot tell us of a process's end
 
 
@@ -88,7 +89,10 @@ class Local:
         self._seen: dict[Key, _Seen] = {}
         self._tokens: dict[str, Key] = {}
         for key, path in _folders(folder):
-            self._adopt(key, path).forgotten = key not in open_attempts
+            try:
+                self._adopt(key, path).forgotten = key not in open_attempts
+            except UNREADABLE:  # no file in it is synced: after a power cut this pod is one that is gone
+                _discard(path)
 
     def allow(self, room: int | None) -> None:
         """Set how many attempts fit on this machine at once."""
@@ -185,9 +189,13 @@ class Local:
         _write(path / "pod.json", json.dumps(pod))  # last: a folder without it counts for nothing
 
     def _adopt(self, key: Key, path: Path) -> _Seen:
-        pod = json.loads((path / "pod.json").read_text())
-        seen = self._seen[key] = _Seen(path, pod["uid"], gpus=tuple(pod.get("gpus", ())))
-        self._tokens[_token_digest((path / "token").read_text())] = key
+        pod = json.loads((path / "pod.json").read_text(encoding="utf-8"))
+        seen = _Seen(path, str(pod["uid"]), gpus=tuple(pod["gpus"]))
+        token = (path / "token").read_text(encoding="utf-8")
+        if not token:
+            raise ValueError(f"{path / 'token'}: must hold a token, got nothing")
+        self._seen[key] = seen
+        self._tokens[_token_digest(token)] = key
         return seen
 
     def _start(self, seen: _Seen, *, drain: bool = False) -> None:
@@ -212,7 +220,7 @@ class Local:
             seen.drained = True  # what the dead one has not shipped is in its folder still
             self._start(seen, drain=True)
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
-        return Pod(seen.uid, PodPhase.ENDED, seen.deleting, found or End(error="AgentLost"))
+        return Pod(seen.uid, PodPhase.ENDED, seen.deleting, found or End(error=wire.LOST))
 
     def _free_gpus(self) -> tuple[str, ...]:
         taken = {gpu for seen in self._seen.values() if not seen.forgotten for gpu in seen.gpus}
@@ -259,14 +267,19 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _discard(path: Path) -> None:
+    """Remove a folder that cannot be read; should an agent live in it all the same, it is to end its program and go."""
+    pid = _claimant(path)
+    if pid is not None:
+        _signal(pid, signal.SIGTERM)
+    _remove(path)
+
+
 def _folders(folder: Path) -> Iterator[tuple[Key, Path]]:
-    for path in folder.iterdir():
+    for path in list(folder.iterdir()):
         trial, _, attempt = path.name.partition("-")
         if trial.isdigit() and attempt.isdigit():
-            if (path / "pod.json").exists():
-                yield (int(trial), int(attempt)), path
-            else:
-                shutil.rmtree(path)
+            yield (int(trial), int(attempt)), path
 
 
 def _claimant(folder: Path) -> int | None:
@@ -284,10 +297,10 @@ def _claimant(folder: Path) -> int | None:
 
 def _status(folder: Path) -> Mapping[str, Any]:
     try:
-        status: dict[str, Any] = json.loads((folder / "status.json").read_text())
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return status
+    return status if isinstance(status, dict) else {}
 
 
 def _end(folder: Path) -> End | None:
@@ -316,7 +329,7 @@ def _token_digest(token: str) -> str:
 def _write(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.tmp")
     descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # half a surrogate: its JSON escape
         file.write(text)
     beside.replace(path)
 

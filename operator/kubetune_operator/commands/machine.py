@@ -6,14 +6,15 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import kubetune
 from kubetune import wire
 from kubetune_operator import pods, status
-from kubetune_operator.api import Experiment
+from kubetune_operator.api import Experiment, results
+from kubetune_operator.api.trial import Trial
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.local import Launch
 from kubetune_operator.core.space import seed_of
@@ -21,13 +22,22 @@ from kubetune_operator.files import PARAMS, ExperimentFolder
 
 SDK = Path(kubetune.__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-IGNORED = {  # what a template may say and a process of this machine has not: field of the container, what it is called
+# What is used of a template here. All the rest that it may say is not, and is named: by a word, or as the field is.
+USED_OF_TEMPLATE = frozenset({"spec"})
+USED_OF_POD = frozenset({"containers", "restartPolicy", "terminationGracePeriodSeconds"})
+USED_OF_CONTAINER = frozenset({"name", "command", "args", "env"})
+WORDS = {
     "image": "the image",
     "volumeMounts": "volume mounts",
     "resources": "resource limits (the requests decide how many trials run at once)",
     "securityContext": "the security context",
     "livenessProbe": "probes",
+    "readinessProbe": "probes",
+    "startupProbe": "probes",
+    "initContainers": "init containers",
+    "metadata": "the pod's labels and annotations",
 }
+GIB = 2**30
 
 
 class Machine:
@@ -49,14 +59,21 @@ class Machine:
 
     def room(self) -> int | None:
         """Say how many attempts fit by what the template requests; None where it requests nothing."""
-        bounds = []
-        if self._requests.cpu:
-            bounds.append(int(_cores() / self._requests.cpu))
-        if self._requests.memory:
-            bounds.append(int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self._requests.memory))
-        if self._requests.gpus:
-            bounds.append(len(self.gpus) // self._requests.gpus)
+        bounds = [bound for bound, _ in self._bounds()]
         return max(1, min(bounds)) if bounds else None
+
+    def _bounds(self) -> Iterator[tuple[int, str]]:
+        """Give how many attempts fit by each thing that the template requests, and why."""
+        asked = self._requests
+        if asked.cpu:
+            yield int(_cores() / asked.cpu), f"the template requests {asked.cpu:g} cpu, this machine has {_cores()}"
+        if asked.memory:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            words = f"the template requests {asked.memory / GIB:.3g}Gi of memory, this machine has {memory / GIB:.3g}Gi"
+            yield int(memory / asked.memory), words
+        if asked.gpus:
+            words = f"the template requests {_gpu(asked.gpus)}, this machine has {len(self.gpus) or 'none'}"
+            yield len(self.gpus) // asked.gpus, words
 
     def launch(self, wanted: Wanted) -> Launch:
         """Say what the agent of this attempt is to run."""
@@ -98,15 +115,36 @@ class Machine:
         return pods.resolve(found, self._environ)
 
     def ignored(self) -> list[str]:
-        """Name what the template says and this machine leaves out."""
-        spec: Mapping[str, Any] = self._experiment.template["spec"]
+        """Name what the experiment says and this machine leaves out."""
+        template = self._experiment.template
+        spec: Mapping[str, Any] = template["spec"]
         chosen = next(one for one in spec["containers"] if self._experiment.trial.container in (None, one["name"]))
-        words = [word for field, word in IGNORED.items() if chosen.get(field)]
-        words += ["volumes"] if spec.get("volumes") else []
-        words += ["init containers"] if spec.get("initContainers") else []
+        limited = USED_OF_CONTAINER | (set() if (chosen.get("resources") or {}).get("limits") else {"resources"})
+        words = [*_rest(chosen, limited), *_rest(spec, USED_OF_POD), *_rest(template, USED_OF_TEMPLATE)]
         words += ["the other containers"] if len(spec["containers"]) > 1 else []
-        words += ["workingDir"] if chosen.get("workingDir") else []
-        return words
+        return [*dict.fromkeys(words), *self._settings(), *self._fewer()]
+
+    def _settings(self) -> Iterator[str]:
+        """Name what is set beside the template, unless it is as it would be anyway, and means nothing here."""
+        wanted, logs, defaults = self._experiment, self._experiment.logs, results.Logs()
+        if wanted.ttl_seconds is not None:
+            yield "ttlSecondsAfterFinished"
+        if wanted.trial.retain_pods != Trial.model_fields["retain_pods"].default:
+            yield "trial.retainPods"
+        if logs.spool_bytes != results.size(defaults.spool_bytes):
+            yield "logs.spoolBytes"
+        if logs.max_bytes_per_trial != results.size(defaults.max_bytes_per_trial):
+            yield "logs.maxBytesPerTrial"
+
+    def _fewer(self) -> Iterator[str]:
+        """Say what keeps trials from running as many at once as was asked for, and that they have no GPU."""
+        wanted = min(self._experiment.spec.max_concurrent, self._experiment.spec.total)
+        room = self.room()
+        if room is not None and (short := [words for bound, words in self._bounds() if max(1, bound) == room and bound < wanted]):
+            yield f"maxConcurrentTrials {self._experiment.spec.max_concurrent} ({room} at once: {'; '.join(short)})"
+        if len(self.gpus) < self._requests.gpus:
+            found = f"has {_gpu(len(self.gpus))}" if self.gpus else "has no GPU"
+            yield f"the request for {_gpu(self._requests.gpus)} (this machine {found}: trials run all the same)"
 
     def _threads(self) -> dict[str, str]:
         """Share the cores, so that trials side by side do not each start a thread for every core."""
@@ -116,6 +154,15 @@ class Machine:
             side_by_side = min(self._experiment.spec.max_concurrent, self.room() or self._experiment.spec.max_concurrent)
             share = max(1, _cores() // side_by_side)
         return {name: str(share) for name in THREADS if name not in self._environ}
+
+
+def _rest(said: Mapping[str, Any], used: Collection[str]) -> Iterator[str]:
+    """Name what is said and not used."""
+    return (WORDS.get(name, name) for name, value in said.items() if name not in used and value not in (None, "", [], {}))
+
+
+def _gpu(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _underneath(environ: Mapping[str, str]) -> dict[str, str]:

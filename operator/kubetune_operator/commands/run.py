@@ -13,22 +13,25 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from kubetune_operator import api, console, status
+from kubetune_operator import api, checked, status
 from kubetune_operator.api import reading
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.local import Local
-from kubetune_operator.commands import checked, lock, say
+from kubetune_operator.commands import folders, lock, say
 from kubetune_operator.commands.machine import Machine
+from kubetune_operator.console import summary, words
+from kubetune_operator.console.progress import Progress
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Created, Outcome
-from kubetune_operator.errors import InvalidSpec, KubetuneError
+from kubetune_operator.errors import InvalidSpec, KubetuneError, Unauthenticated
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.files import ExperimentFolder, Files
 from kubetune_operator.intake import Intake
@@ -36,7 +39,7 @@ from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
 
 OK, FAILED, REFUSED, TROUBLE, INTERRUPTED = 0, 1, 2, 3, 130
-MUTABLE = ("numSamples", "maxConcurrentTrials", "stopExperiment", "failure", "suspend", "ttlSecondsAfterFinished")
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}  # as in most images: what a program prints is in its log at once, whatever ends it
 RUN = ".run"  # in the experiment's folder: what its processes need while they run
 
 
@@ -47,6 +50,7 @@ class Request:
     wanted: api.Experiment
     root: Path  # where results go
     here: Path  # the YAML's folder
+    resume: str | bool  # whether to go on with a run, or with which
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,6 @@ class Job:
 def main(options: argparse.Namespace) -> int:
     """Run the command."""
     path = Path(options.file)
-    root = Path(options.results or os.environ.get("KUBETUNE_RESULTS") or Path.home() / "kubetune_results").absolute()
     try:
         wanted = checked.check(reading.read(path).body, seed=random.SystemRandom().randrange(2**31), here=True)
     except InvalidSpec as refusal:
@@ -72,12 +75,12 @@ def main(options: argparse.Namespace) -> int:
     except (KubetuneError, OSError) as error:
         say.error(error)
         return REFUSED
-    return asyncio.run(_run(Request(wanted, root, path.absolute().parent), options))
+    return asyncio.run(_run(Request(wanted, folders.root(options), path.parent.resolve(), options.resume), options))
 
 
 async def _run(request: Request, options: argparse.Namespace) -> int:
     try:
-        job = await _resume(request) if options.resume else _create(request)
+        job = await _resume(request) if request.resume else _create(request)
     except (KubetuneError, OSError) as error:  # nothing has started
         say.error(error)
         return REFUSED
@@ -85,6 +88,11 @@ async def _run(request: Request, options: argparse.Namespace) -> int:
         return await _work(job, Console(highlight=False, soft_wrap=True), options)
     except (KubetuneError, OSError) as error:
         say.error(error)
+        _say_what_is_left(job, options)
+        return FAILED
+    except Exception:  # noqa: BLE001 -- a fault of ours: the developer's part is the trace, the user's what can be done now
+        traceback.print_exc()
+        _say_what_is_left(job, options)
         return FAILED
     finally:
         await job.experiment.close()
@@ -101,20 +109,20 @@ def _create(request: Request) -> Job:
 
 
 async def _resume(request: Request) -> Job:
-    wanted, root = request.wanted, request.root
-    folder = ExperimentFolder.newest(root, wanted.namespace, wanted.name)
-    if folder is None:
-        raise KubetuneError(
-            f"there is no run of {wanted.name} under {root / wanted.namespace} to go on with; leave out --resume to start one"
-        )
+    wanted = request.wanted
+    folder = _to_go_on_with(request)
     lock.take(folder.path)
     experiment, past = Experiment.resume(folder.path, checked.spec_of, time.time)
+    created = past.history.created
+    if created and (created.namespace, created.name) != (wanted.namespace, wanted.name):
+        await experiment.close()
+        raise KubetuneError(f"{folder.path}: is a run of {created.name}, not of {wanted.name}; name a run of this experiment")
     before = past.body["spec"]
     now = wanted.seeded(before["search"]["seed"])
     after = now.body["spec"]
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     for name in changed:
-        if name not in MUTABLE:
+        if name not in checked.MUTABLE:
             await experiment.close()
             raise KubetuneError(
                 f"spec.{name} is not what this run was started with, and it cannot be changed; put it back, or start a new run "
@@ -125,20 +133,35 @@ async def _resume(request: Request) -> Job:
     return Job(now, experiment, folder, request.here, past)
 
 
+def _to_go_on_with(request: Request) -> ExperimentFolder:
+    wanted, root = request.wanted, request.root
+    if isinstance(request.resume, str):
+        return ExperimentFolder(folders.find(request.resume, root))
+    newest = ExperimentFolder.newest(root, wanted.namespace, wanted.name)
+    if newest is None:
+        raise KubetuneError(
+            f"there is no run of {wanted.name} under {root / wanted.namespace} to go on with; leave out --resume to start one"
+        )
+    return newest
+
+
 async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
     history = job.experiment.history
-    machine = Machine(job.wanted, job.folder, job.here, os.environ)
+    machine = Machine(job.wanted, job.folder, job.here, UNBUFFERED | os.environ)
     cluster = Local(job.folder.path / RUN, machine.launch, open_attempts=history.open, gpus=machine.gpus, each=machine.gpus_each)
     cluster.allow(machine.room())
-    progress = console.Progress(history, job.wanted.name, out, quiet=options.quiet)
+    progress = Progress(history, job.wanted.name, job.folder.path, out, quiet=options.quiet)
     publisher = Publisher(history, job.wanted.name, Files(job.folder, events=job.wanted.tensorboard), progress)
     if job.past is not None:
         publisher.level(job.past)
     _say_what_is_left_out(machine, progress)
+    _say_that_it_is_over(job, progress)
 
-    def identity(token: str) -> tuple[Experiment, Key, str] | None:
+    async def identity(token: str) -> tuple[Experiment, Key, str]:
         found = cluster.attempt(token)
-        return None if found is None else (job.experiment, *found)
+        if found is None:
+            raise Unauthenticated("not a token of an attempt that is known here")
+        return job.experiment, *found
 
     intake = Intake(identity)
     reconciler = Reconciler(job.experiment, cluster, publisher)
@@ -159,7 +182,7 @@ class _Signals:
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self, reconciler: Reconciler, experiment: Experiment, cluster: Local, progress: console.Progress) -> None:
+    def __init__(self, reconciler: Reconciler, experiment: Experiment, cluster: Local, progress: Progress) -> None:
         self._reconciler = reconciler
         self._experiment = experiment
         self._cluster = cluster
@@ -185,10 +208,15 @@ class _Signals:
         self._experiment.woke.set()
 
 
-def _say_what_is_left_out(machine: Machine, progress: console.Progress) -> None:
+def _say_what_is_left_out(machine: Machine, progress: Progress) -> None:
     left_out = machine.ignored()
     if left_out:
         progress.note(f"not used on this machine: {', '.join(left_out)}; commands run in {machine.here}, with {sys.executable}")
+
+
+def _say_that_it_is_over(job: Job, progress: Progress) -> None:
+    if words := status.nothing_to_do(job.experiment.history):
+        progress.note(words)
 
 
 def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespace) -> int:
@@ -197,25 +225,40 @@ def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespa
     def tell(text: str) -> None:
         out.print(text, markup=False)
 
-    console.summary(history, name, tell)
+    summary.summarise(history, name, tell)
     best = status.best(history)
     if best is not None:
-        tell(f"run it again  {machine.again(Wanted(best.number, best.attempts - 1, best.params))}")
-        tell(f"its files     {job.folder.trial(status.trial_name(name, best.number))}")
-    tell(f"all files     {job.folder.path}")
+        tell(f"run again   {machine.again(Wanted(best.number, best.attempts - 1, best.params))}")
+        tell(f"its files   {job.folder.trial(status.trial_name(name, best.number))}")
+    tell(f"all files   {job.folder.path}")
     if history.finished is None:
-        tell(f"interrupted; go on with: kubetune run {shlex.quote(options.file)} --resume{_where(options)}")
+        tell(f"interrupted; go on with: {_go_on(job, options)}")
         return INTERRUPTED
     if not status.succeeded(history):
         return FAILED
     trouble = [trial for trial in history.trials if trial.outcome is Outcome.FAILED or trial.message == IGNORED_SIGTERM]
     for trial in trouble[:10]:
         where = job.folder.trial(status.trial_name(name, trial.number)) / "error.txt"
-        tell(f"trouble       {status.trial_name(name, trial.number)}: {console.why(trial)}  ({where})")
+        tell(f"trouble     {status.trial_name(name, trial.number)}: {words.why(trial)}  ({where})")
     if len(trouble) > 10:
-        tell(f"trouble       and {len(trouble) - 10} more; see trials.csv")
+        tell(f"trouble     and {len(trouble) - 10} more; see trials.csv")
     return TROUBLE if trouble else OK
 
 
-def _where(options: argparse.Namespace) -> str:
+def _say_what_is_left(job: Job, options: argparse.Namespace) -> None:
+    running = len(job.experiment.history.open)
+    left = f"{words.counted(running, 'trial')} may still run, and will to the end" if running else "no trial runs any more"
+    say.error(f"{left}; nothing that was recorded is lost; go on with: {_go_on(job, options)}")
+
+
+def _go_on(job: Job, options: argparse.Namespace) -> str:
+    return f"kubetune run {shlex.quote(options.file)} --resume{_where(job, options)}"
+
+
+def _where(job: Job, options: argparse.Namespace) -> str:
+    """Give the words with which --resume finds this run: its folder, if another run of the experiment is newer."""
+    spaces = job.folder.path.parents[1]
+    newest = ExperimentFolder.newest(spaces, job.wanted.namespace, job.wanted.name)
+    if newest is None or newest.path != job.folder.path:
+        return f" {shlex.quote(str(job.folder.path))}"
     return f" --results {shlex.quote(options.results)}" if options.results else ""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kubetune_operator import checked
 from kubetune_operator.api import reading
-from kubetune_operator.commands import checked, say
+from kubetune_operator.commands import say
+from kubetune_operator.console import words
+from kubetune_operator.core.spec import Spec
 from kubetune_operator.errors import InvalidSpec, KubetuneError
 
 
@@ -20,7 +23,14 @@ def main(options: argparse.Namespace) -> int:
     except (KubetuneError, OSError) as error:
         say.error(error)
         return 2
-    spec = experiment.spec
-    grid = f" ({spec.num_samples} samples of a grid of {spec.space.grid_size})" if spec.space.grid_size > 1 else ""
-    say.line(f"{options.file}: {experiment.name} is valid: {spec.total} trials{grid}, {spec.max_concurrent} at once")
+    say.line(f"{options.file}: {experiment.name} is valid: {_trials(experiment.spec)}")
     return 0
+
+
+def _trials(spec: Spec) -> str:
+    """Say how many trials it would be; a single one is mostly a numSamples that was forgotten."""
+    if spec.total == 1:
+        return "1 trial (numSamples is 1)"
+    samples = words.counted(spec.num_samples, "sample")
+    grid = f" ({samples} of a grid of {spec.space.grid_size})" if spec.space.grid_size > 1 else ""
+    return f"{spec.total} trials{grid}, {min(spec.max_concurrent, spec.total)} at once"

@@ -36,6 +36,7 @@ from kubetune_operator.core.records import (
     Started,
     Suggested,
 )
+from kubetune_operator.core.sightings import Sightings
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import (
     CONTINUE,
@@ -47,6 +48,7 @@ from kubetune_operator.core.trials import (
     Flat,
     Params,
     Verdict,
+    trial_name,
 )
 
 Key = tuple[int, int]  # trial, attempt
@@ -147,17 +149,25 @@ class History:
         self.ended = 0
         self.goal: int | None = None  # the trial that reached it
         self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
-        self.without_metric: dict[Key, Flat] = {}  # attempts whose first report lacked the objective
-        self.with_metric = False
+        self.sightings = Sightings(spec.reads)
+        self.without_metric: list[int] = []  # trials that had their whole budget and never reported the objective as a number
         self.overwritten: dict[str, int] = {}  # metrics with a name of kubetune's own: the first trial that reported it
         self.interrupted: Interrupted | None = None  # since the latest attempt was started
         self.ending: Ending | None = None
         self.finished: Finished | None = None
+        self.reopened: list[tuple[str, float]] = []  # each time that it went on after an end: which end, and when
+        self.suspended = 0.0  # when `suspend` last changed; 0: never
+        self.last_report = 0.0
 
-    def apply(self, record: Record, recorded: Verdict | None = None) -> Judged | None:
+    def name(self, trial: int) -> str:
+        """Give a trial's name."""
+        return trial_name(self.created.name if self.created else "", trial)
+
+    def apply(self, record: Record, recorded: Verdict | None = None, spec: Spec | None = None) -> Judged | None:
         """Fold one record in; for a report, return what became of it.
 
-        `recorded` is what the journal says was decided on this report, where it says so.
+        `recorded` is what the journal says was decided on this report, where it says so; `spec` what the body of an
+        Edited says, which only the shell can read.
         """
         key = (getattr(record, "trial", -1), getattr(record, "attempt", -1))
         if isinstance(record, _OF_AN_OPEN_ATTEMPT) and key not in self.open:
@@ -180,7 +190,7 @@ class History:
             case Ended():
                 self._ended(record)
             case Created() | Edited() | Interrupted() | Ending() | Finished() | Reopened():
-                self._whole(record)
+                self._whole(record, spec or self.spec)
         return None
 
     def _line(self, trial: int, attempt: int, digest: str, *, accepted: int = 0, refused: int = 0) -> Attempt:
@@ -198,6 +208,7 @@ class History:
         self._overwritten(record)
         filled = _filled(record, attempt)
         self.open[attempt.key] = replace(attempt, last_time=record.time)
+        self.last_report = record.time
         if attempt.intent is not None:
             return Judged(record, filled, CONTINUE, after_stop=True)
         flat = {**flat, **filled}
@@ -205,7 +216,7 @@ class History:
         verdict = recorded or self._judge(record.trial, flat, loss)
         self.scheduler.observe(record.trial, flat, loss)
         self._value(record.trial, flat, loss)
-        self._first_metric(attempt, record.flat, loss)
+        self.sightings.reported(record.trial, record.flat, filled)
         if verdict.decision is Decision.STOP:
             self.open[attempt.key] = replace(
                 self.open[attempt.key], intent=Intent.STOP, reason=verdict.reason, complete=verdict.complete
@@ -249,12 +260,6 @@ class History:
         for name in FILLED:
             if name in record.metrics and not (name == DONE and isinstance(record.metrics[name], bool)):
                 self.overwritten.setdefault(name, record.trial)
-
-    def _first_metric(self, attempt: Attempt, flat: Flat, loss: float | None) -> None:
-        if loss is not None:
-            self.with_metric = True
-        elif attempt.accepted == 1:
-            self.without_metric[attempt.key] = flat
 
     def _suggested(self, record: Suggested) -> None:
         self.trials.append(Trial(record.trial, record.params))
@@ -309,12 +314,23 @@ class History:
         )
         self.ended += 1
         self.failed += record.outcome is Outcome.FAILED
+        if record.outcome is Outcome.SUCCEEDED and trial.loss is None:
+            self.without_metric.append(record.trial)
         self.names.pop(record.trial, None)
         self.scheduler.ended(record.trial)
         self.searcher.told(record.trial, trial.loss, complete=trial.complete)
 
-    def _whole(self, record: Created | Edited | Interrupted | Ending | Finished | Reopened) -> None:
+    def _edited(self, record: Edited, spec: Spec) -> None:
+        before, self.spec = self.spec, spec
+        if spec.suspend != before.suspend:
+            self.suspended = record.time
+        # A report that reaches the goal is the last that counts, so the trial is worth it for ever.
+        self.goal = next((trial.number for trial in self.trials if self._reaches_goal(trial.loss)), None)
+
+    def _whole(self, record: Created | Edited | Interrupted | Ending | Finished | Reopened, spec: Spec) -> None:
         match record:
+            case Edited():
+                self._edited(record, spec)
             case Created():
                 self.created = record
             case Interrupted():
@@ -324,9 +340,9 @@ class History:
             case Finished():
                 self.finished = record
             case Reopened():
+                if self.finished:
+                    self.reopened.append((self.finished.reason, record.time))
                 self.ending = self.finished = None
-            case Edited():  # the shell parses the body and hands in the new spec
-                pass
 
 
 def _last_line(text: str) -> str:

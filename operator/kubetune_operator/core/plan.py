@@ -6,12 +6,12 @@ Asked twice with the same arguments it answers the same, so a turn repeated afte
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from kubetune.wire import LOST
 from kubetune_operator.core.history import Attempt, History, Key, Trial
 from kubetune_operator.core.records import (
     Bound,
@@ -26,6 +26,7 @@ from kubetune_operator.core.records import (
     Interrupted,
     Outcome,
     Record,
+    Reopened,
     Started,
     Suggested,
 )
@@ -34,7 +35,8 @@ FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
 FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
-MOST_SEEN = 10  # metrics that a message names
+# Ends that a change of the spec can undo: each holds only as long as it is among `_causes`.
+UNDOABLE = frozenset({"Completed", "GoalReached", "FailFast", "TooManyFailedTrials", "MetricMissing"})
 IGNORED_SIGTERM = "ignored SIGTERM and was killed after its grace period"
 
 
@@ -55,6 +57,7 @@ class Pod:
     deleting: bool = False
     end: End | None = None
     disrupted: str = ""  # why it was taken from us, if it was
+    failure: tuple[str, str] | None = None  # reason and message, where it was ended for breaking a limit of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,9 @@ class Room:
 
 def plan(history: History, pods: Mapping[Key, Pod], room: Room, now: float) -> Plan:
     """Plan one turn."""
-    if history.finished is not None:
-        return Plan()
+    reopened = (Reopened(now),) if goes_on(history) else ()
+    if reopened or history.finished is not None:
+        return Plan(reopened)
     records: list[Record] = []
     acts: list[Act] = []
     for attempt in history.open.values():
@@ -125,7 +129,7 @@ def _attempt(history: History, attempt: Attempt, pod: Pod | None, room: Room, no
         yield Bound(attempt.trial, attempt.number, pod.uid, now)
         return
     ended = pod is not None and pod.phase is not PodPhase.RUNNING
-    if attempt.end is not None or ended or (pod is None and attempt.uid):
+    if _said_enough(attempt) or ended or (pod is None and attempt.uid):
         yield closing(attempt, pod, now)
         return
     if attempt.intent is None:
@@ -142,6 +146,11 @@ def _attempt(history: History, attempt: Attempt, pod: Pod | None, room: Room, no
         yield Create(attempt.trial, attempt.number)
 
 
+def _said_enough(attempt: Attempt) -> bool:
+    """Say whether its eof is all there is to know; why somebody else ended it, only its pod says, once that has ended."""
+    return attempt.end is not None and (attempt.intent is not None or not attempt.end.terminated)
+
+
 def closing(attempt: Attempt, pod: Pod | None, now: float) -> Closed:
     """Give the verdict on an attempt: what we intended > a disruption > out of memory > the exit code."""
     end = attempt.end or (pod.end if pod else None)
@@ -155,13 +164,21 @@ def _verdict(attempt: Attempt, pod: Pod | None, end: End | None) -> tuple[Close,
         return Close.FAILED, attempt.reason, attempt.message
     if attempt.intent is not None:
         return Close.INTENDED, attempt.reason, IGNORED_SIGTERM if end and end.killed else attempt.message
-    if pod is not None and pod.disrupted:
-        return Close.DISRUPTED, "Disrupted", pod.disrupted
-    if end is None:
-        return Close.DISRUPTED, "Disrupted", "its pod is gone and nobody saw how it ended"
-    if end.terminated:
-        return Close.DISRUPTED, "Disrupted", "it was told to end by somebody else (SIGTERM)"
+    if pod is not None and pod.failure:
+        return Close.FAILED, *pod.failure
+    disruption = pod.disrupted if pod and pod.disrupted else _disruption(end)
+    if end is None or disruption:
+        return Close.DISRUPTED, "Disrupted", disruption
     return _program(attempt, end)
+
+
+def _disruption(end: End | None) -> str:
+    """Say what has taken an attempt from us, as far as its end tells; nothing: its program ended by itself."""
+    if end is None:
+        return "its pod is gone and nobody saw how it ended"
+    if end.error == LOST:
+        return "its agent was killed, or the machine stopped, and nobody saw how it ended"
+    return "it was told to end by somebody else (SIGTERM)" if end.terminated else ""
 
 
 def _program(attempt: Attempt, end: End) -> tuple[Close, str, str]:
@@ -214,56 +231,67 @@ def _ending(history: History, now: float) -> Ending | None:
     """Say whether the whole experiment is to end now, and why."""
     if history.ending is not None:
         return None
-    spec = history.spec
+    return next((Ending(reason, message, now) for reason, message in _causes(history)), None)
+
+
+def goes_on(history: History) -> bool:
+    """Say whether an experiment that has ended, or is about to, goes on: what ended it does not hold any more."""
+    ending = history.ending
+    return ending is not None and ending.reason in UNDOABLE and all(reason != ending.reason for reason, _ in _causes(history))
+
+
+def _causes(history: History) -> Iterator[tuple[str, str]]:
+    """Give each reason for which the whole experiment is to end, with its message, the weightiest first."""
     if history.goal is not None:
-        trial = history.trials[history.goal]
-        return Ending("GoalReached", f"trial {history.goal} reported {trial.value}, the goal is {spec.stop_experiment.goal}", now)
-    failed = _failed_too_often(history)
-    if failed:
-        return Ending(*failed, now)
+        value, goal = history.trials[history.goal].value, history.spec.stop_experiment.goal
+        yield "GoalReached", f"trial {history.name(history.goal)} reported {value}, the goal is {goal}"
+    if history.failed:
+        yield from _failures(history)
     if not history.open and (missing := metric_missing(history)):
-        return Ending("MetricMissing", missing, now)
-    if not history.open and not history.waiting and len(history.trials) >= spec.total:
-        return Ending("Completed", "", now)
-    return None
+        yield "MetricMissing", missing
+    if not history.open and not history.waiting and len(history.trials) >= history.spec.total:
+        yield "Completed", ""
 
 
-def _failed_too_often(history: History) -> tuple[str, str] | None:
+def _failures(history: History) -> Iterator[tuple[str, str]]:
     spec = history.spec
-    if not history.failed:
-        return None
     if spec.failure.fail_fast:
         first = next(trial for trial in history.trials if trial.outcome is Outcome.FAILED)
-        return "FailFast", f"trial {first.number} failed ({first.reason}: {first.account}) and failFast is set"
+        yield "FailFast", f"trial {history.name(first.number)} failed ({first.reason}: {first.account}) and failFast is set"
     # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
     first_ones = history.trials[: max(2, min(spec.max_concurrent, spec.total))]
     causes = {(trial.reason, trial.message) for trial in first_ones}
     if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
-        return first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].account}"
+        yield first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].account}"
     allowed = spec.stop_experiment.max_failed_trials
     if allowed is None:
         allowed = max(FEW_FAILURES, math.floor(FAILED_SHARE * len(history.trials)))
     if history.failed > allowed:
-        return "TooManyFailedTrials", f"{history.failed} trials failed, {allowed} are allowed (stopExperiment.maxFailedTrials)"
-    return None
+        failed = "1 trial" if history.failed == 1 else f"{history.failed} trials"
+        yield "TooManyFailedTrials", f"{failed} failed, {allowed} are allowed (stopExperiment.maxFailedTrials)"
 
 
 def metric_missing(history: History) -> str:
-    """Say that nobody reports the objective, once enough attempts have shown it; an empty text before that."""
-    enough = min(3, history.spec.max_concurrent, history.spec.total)
-    if history.with_metric or len(history.without_metric) < enough:
-        return ""
+    """Say that nobody reports the objective, once enough trials had their whole budget without it; an empty text before that.
+
+    What failed, was interrupted or was taken away shows nothing: a program may well report its objective last.
+    """
     metric = history.spec.objective.metric
-    names = {name for flat in history.without_metric.values() for name in flat}
-    return f"{enough} trials reported, and none of them the objective's metric {metric}; {seen(names, metric)}"
+    count = len(history.without_metric)
+    enough = 1 if history.ended >= history.spec.total else min(3, history.spec.max_concurrent)
+    if count < enough or metric not in history.sightings.unreported:
+        return ""
+    which = "1 trial had its whole budget" if count == 1 else f"{count} trials had their whole budget"
+    instead = not_a_number(history, metric) or history.sightings.hint(metric)
+    return f"{which} without reporting the objective's metric {metric}; {instead}"
 
 
-def seen(names: Iterable[str], metric: str) -> str:
-    """Say which metrics were reported, and which of them may have been meant."""
-    found = sorted(names)
-    near = difflib.get_close_matches(metric, found, n=1, cutoff=0.3)
-    more = f" and {len(found) - MOST_SEEN} more" if len(found) > MOST_SEEN else ""
-    return f"seen: {', '.join(found[:MOST_SEEN])}{more}" + (f"; did you mean {near[0]}?" if near else "")
+def not_a_number(history: History, metric: str) -> str:
+    """Say what else was reported as a metric that must be a number, if anything was."""
+    if metric not in history.sightings.not_numbers:
+        return ""
+    trial, value = history.sightings.not_numbers[metric]
+    return f"{metric} must be a number, got {value} in trial {history.name(trial)}"
 
 
 def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
@@ -284,9 +312,9 @@ def _starts(history: History, room: Room, now: float) -> tuple[list[tuple[Record
     wakes: list[float] = []
     for number in history.waiting:
         trial = history.trials[number]
-        ready = trial.closed + _backoff(trial)
-        if ready > now:
-            wakes.append(ready)
+        pause = _backoff(trial)
+        if 0 < trial.closed + pause - now <= pause:  # more than all of it to go: the clock has been put back
+            wakes.append(trial.closed + pause)
         elif free > 0:
             steps.append((Started(number, trial.attempts, now), Create(number, trial.attempts)))
             free -= 1

@@ -220,7 +220,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """A finished experiment goes on, because more samples were asked for."""
+    """It goes on after all: what ended it does not hold any more, since the spec was changed."""
 
     time: float
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kubetune_operator.core.sightings import OBJECTIVE, STOP
 from kubetune_operator.core.space import Space
 from kubetune_operator.core.trials import Objective, Params, Scheduler
 
@@ -74,3 +75,11 @@ class Spec:
     def total(self) -> int:
         """Count the trials there are to be: the whole grid, `num_samples` times."""
         return self.num_samples * self.space.grid_size
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Name the metrics that decide something, each with the field that names it, or the first that does."""
+        found = {self.objective.metric: OBJECTIVE}
+        for name, field_ in (*self.scheduler.reads.items(), *((name, STOP) for name in self.stop)):
+            found.setdefault(name, field_)
+        return found

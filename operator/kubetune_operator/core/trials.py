@@ -24,6 +24,11 @@ COUNTED = (TRAINING_ITERATION, "time_this_iter_s", TIME_TOTAL)  # … what it sa
 FILLED = ("timestamp", "date", "trial_id", "attempt", "number", DONE, "reason", "after_stop", "config")  # … it is overwritten
 
 
+def trial_name(experiment: str, number: int) -> str:
+    """Give a trial's name: digits-00012."""
+    return f"{experiment}-{number:05d}"
+
+
 class Mode(Enum):
     """Which way the objective is better."""
 
@@ -108,6 +113,11 @@ class SchedulerState(Protocol):
 
 class Scheduler(Protocol):
     """The settings of one scheduler; `begin` gives the empty state for an experiment."""
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """Name the metrics that it looks at besides the objective, each with the field of the spec that says so."""
+        ...
 
     def begin(self, seed: int) -> SchedulerState:
         """Start with nothing known. All randomness derives from `seed` and the trial's number."""

@@ -16,23 +16,45 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 EXIT_CODES = """
-exit codes of run:
-  0    every trial ended well (stopped early is well)
-  1    the experiment failed
-  2    wrong usage, or an experiment that is refused
-  3    it finished, but some trials failed or had to be killed
-  130  interrupted; `kubetune run FILE --resume` goes on
+exit codes:
+  0    every trial ended well; stopped early is well
+  1    the experiment failed: too many trials did, or the first ones all for one reason;
+       or it could not go on (a full or broken disk)
+  2    nothing was started: wrong usage, a file that cannot be read,
+       an experiment that is refused or cannot be gone on with
+  3    it finished, but some trials failed or had to be killed; the table and error.txt say why
+  130  interrupted; --resume goes on
 """
+
+
+class _Version(argparse.Action):
+    """Print the version of the SDK, which is the operator's too; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata  # noqa: PLC0415 - a tenth of a second that no other command should pay
+
+        print(f"kubetune {metadata.version('kubetune')}")
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
-    options = parser().parse_args(argv)
+    options = _read(argv)
     try:
         return _command(options)
     except KeyboardInterrupt:  # before, or after, the time in which a command minds it itself
         sys.stderr.write("kubetune: interrupted\n")
         return INTERRUPTED
+
+
+def _read(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the words; in `run --resume FILE` argparse takes for the FOLDER what is the FILE."""
+    options = parser().parse_args(argv)
+    if options.command == "run" and options.file is None:
+        if not isinstance(options.resume, str):
+            options.refuse("the following arguments are required: FILE")
+        options.file, options.resume = options.resume, True
+    return options
 
 
 def _command(options: argparse.Namespace) -> int:
@@ -54,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="kubetune", description="Hyperparameter tuning: one YAML, on this machine or in Kubernetes."
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run(commands)
     _validate(commands)
@@ -64,13 +87,22 @@ def parser() -> argparse.ArgumentParser:
 def _run(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
+        usage="kubetune run FILE [--resume [FOLDER]] [--results DIR] [-q]",
         help="run an experiment on this machine",
         description="Run a TuneExperiment on this machine: a process a trial, in FILE's folder, with this environment's python.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("file", metavar="FILE", help="the experiment (YAML, the same as for kubectl apply)")
-    run.add_argument("--resume", action="store_true", help="go on with the newest run of this experiment instead of starting one")
+    run.set_defaults(refuse=run.error)
+    run.add_argument("file", metavar="FILE", nargs="?", help="the experiment (YAML, the same as for kubectl apply)")
+    run.add_argument(
+        "--resume",
+        metavar="FOLDER",
+        nargs="?",
+        const=True,
+        default=False,
+        help="go on with the newest run of this experiment, or with the one in FOLDER, instead of starting one",
+    )
     _results(run)
     run.add_argument("-q", "--quiet", action="store_true", help="print nothing but the summary")
 
@@ -90,10 +122,16 @@ def _show(commands: Commands) -> None:
         help="print the trials of an experiment that has run, or is running",
         description="Print the table of trials and the summary of an experiment, from its folder of results.",
     )
-    show.add_argument("folder", metavar="FOLDER", help="the experiment's folder, such as ~/kubetune_results/default/digits")
+    show.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        help="the experiment's folder, or its name, such as digits (default: the one that ran last)",
+    )
+    _results(show)
 
 
 def _results(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--results", metavar="DIR", help="where results go (default: $KUBETUNE_RESULTS, else ~/kubetune_results)"
+        "--results", metavar="DIR", help="where results are (default: $KUBETUNE_RESULTS, else ~/kubetune_results)"
     )

@@ -5,6 +5,7 @@
     intake      questions and answers over such connections
     shipper     hello, lines, eof: the whole conversation, a step at a time
     folder      the files around one trial
+    log         what an agent has to say of itself
     program     the trial's program: started, ended, its end noted
     agent       all of it, for one trial on this machine
 

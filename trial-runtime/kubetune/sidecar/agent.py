@@ -12,8 +12,9 @@ import sys
 _HERE = os.path.abspath(__file__)
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_HERE))))  # the last place: nothing hides the standard library
 
-from kubetune.sidecar.folder import Folder  # noqa: E402 - found by the line above
-from kubetune.sidecar.intake import Intake  # noqa: E402
+from kubetune.sidecar import log  # noqa: E402 - found by the line above
+from kubetune.sidecar.folder import Folder  # noqa: E402
+from kubetune.sidecar.intake import Intake, written  # noqa: E402
 from kubetune.sidecar.program import Pod  # noqa: E402
 from kubetune.sidecar.shipper import Shipper  # noqa: E402
 from kubetune.sidecar.supervisor import Supervisor  # noqa: E402
@@ -31,9 +32,10 @@ def run(path: str, *, drain: bool) -> int:
         pod = Pod(folder.pod)
         os.close(os.open(folder.reports, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        sys.stderr.write(f"{folder.pod}: {type(error).__name__}: {error}\n")
+        log.say(f"{folder.pod}: {type(error).__name__}: {error}")
         return UNUSABLE
-    supervisor = Supervisor(folder, pod, Shipper(folder, Tail(folder.reports), Intake(pod.endpoint, folder.token)))
+    intake = Intake(lambda: written(pod.endpoint), folder.token)
+    supervisor = Supervisor(folder, pod, Shipper(folder, Tail(folder.reports), intake))
     return supervisor.drain() if drain else supervisor.run()
 
 
@@ -41,7 +43,7 @@ def main(arguments: list[str]) -> int:
     """Read the command line, and run."""
     paths = [argument for argument in arguments if argument != "--drain"]
     if len(paths) != 1:
-        sys.stderr.write("usage: agent.py FOLDER [--drain]\n")
+        log.say("usage: agent.py FOLDER [--drain]")
         return UNUSABLE
     return run(paths[0], drain="--drain" in arguments)
 

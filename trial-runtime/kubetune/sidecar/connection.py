@@ -32,7 +32,7 @@ class Endpoint:
         self.tls = scheme == "https"
         self.host = host.strip("[]")
         self.port = int(port)
-        self.ca = ca  # a file; None: what the system trusts
+        self.ca = ca  # a PEM, or a file of it; None: what the system trusts
 
 
 class Connection:

@@ -51,13 +51,13 @@ class Folder:
         return True
 
     def status(self) -> dict[str, object]:
-        """Read what has become of the program; empty where it was never started."""
+        """Read what has become of the program; empty where it was never started, or a power cut took the words."""
         try:
             with open(self._file("status.json"), encoding="utf-8") as file:
-                found: dict[str, object] = json.load(file)
-        except FileNotFoundError:
+                found = json.load(file)
+        except (FileNotFoundError, ValueError):
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
 
     def record(self, status: Mapping[str, object]) -> None:
         """Say what has become of the program."""

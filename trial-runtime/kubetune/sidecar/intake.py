@@ -7,7 +7,7 @@ Whether and when to ask again is the shipper's business.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from kubetune.sidecar.connection import Connection, Endpoint, connect
 from kubetune.sidecar.waiting import Wait
@@ -23,10 +23,20 @@ class Refused(Exception):
         self.status = status
 
 
-class Intake:
-    """The intake, as the files with its address and with our token say."""
+def written(path: str) -> Endpoint:
+    """Read where the intake listens from a file, {"url": ..., "ca": ...}: it may have been started again elsewhere."""
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: must hold a JSON object with url and ca, got {type(found).__name__}")  # noqa: TRY004
+    return Endpoint(str(found.get("url")), found.get("ca"))
 
-    def __init__(self, endpoint: str, token: str) -> None:
+
+class Intake:
+    """The intake, as `endpoint` and the file with our token say."""
+
+    def __init__(self, endpoint: Callable[[], Endpoint], token: str) -> None:
+        """`endpoint` says where it listens. Raises OSError or ValueError where that cannot be known now."""
         self._endpoint = endpoint
         self._token = token
         self._bearer = ""
@@ -43,13 +53,10 @@ class Intake:
         return (yield from self._once(self._connection, path, body))
 
     def _connect(self) -> Generator[Wait, None, Connection]:
-        with open(self._endpoint, encoding="utf-8") as file:
-            found = json.load(file)
-        if not isinstance(found, dict):
-            raise ValueError(f"{self._endpoint}: must hold a JSON object with url and ca, got {type(found).__name__}")  # noqa: TRY004
+        endpoint = self._endpoint()
         with open(self._token, encoding="ascii") as file:
             self._bearer = file.read().strip()
-        return (yield from connect(Endpoint(str(found.get("url")), found.get("ca")), _SECONDS))
+        return (yield from connect(endpoint, _SECONDS))
 
     def _once(self, connection: Connection, path: str, body: bytes) -> Generator[Wait, None, dict[str, object]]:
         answered = False

@@ -6,16 +6,20 @@ It gets a session and process group of its own, default signals, no descriptor b
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 _DESCRIPTORS = 4096  # looked at where they cannot be listed
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
 _LAST_WORDS = 2048  # bytes of stderr
+_DYING = 5.0  # seconds to wait for what is killed to be gone
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Pod:
@@ -75,11 +79,13 @@ class Program:
             kill_group(self._pid, signal.SIGKILL)
 
     def outcome(self) -> dict[str, object] | None:
-        """Say how it ended, and end what it left running in its group (as a container's end does); None while it runs."""
+        """Say how it ended, and end what it left running (as a container's end does); None while it runs."""
         if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            _bury(other for other in _children() if other != self._pid)
             return None
         kill_group(self._pid, signal.SIGKILL)  # before the pid is given back
         _, status = os.waitpid(self._pid, 0)
+        _end_orphans()
         self.kill_at = math.inf
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         return ended(
@@ -94,6 +100,11 @@ class Program:
 def ended(error: str | None, **facts: object) -> dict[str, object]:
     """Give an outcome as status.json and eof have it."""
     return {"exit_code": None, "signal": None, "terminated": False, "killed": False, "error": error, **facts}
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what the program's processes leave behind, in whichever session: as PID 1 of a container is."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def start(pod: Pod, announce: Callable[[int], None]) -> Program:
@@ -136,6 +147,31 @@ def start_ticks(pid: int) -> int | None:
     return None if state in (b"Z", b"X") else int(fields[18])
 
 
+def _children() -> list[int]:
+    try:
+        with open("/proc/thread-self/children", encoding="ascii") as found:
+            return [int(pid) for pid in found.read().split()]
+    except OSError:  # a kernel without this list
+        return []
+
+
+def _end_orphans() -> None:
+    """Kill what the program has left until nothing is left: the children of what is killed come to us in their turn."""
+    until = time.monotonic() + _DYING
+    while (left := _children()) and time.monotonic() < until:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+        _bury(left)
+
+
+def _bury(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
 def _become(pod: Pod, held: int, tell: int) -> None:
     """Turn the forked child into the program. Never returns."""
     code = _NOT_EXECUTABLE
@@ -165,9 +201,10 @@ def _exec(pod: Pod) -> tuple[int, str]:
             return _NOT_EXECUTABLE, f"not executable: {name} (what its first line names does not exist)"
         return _NOT_FOUND, f"command not found: {name}"
     except PermissionError:
-        return _NOT_EXECUTABLE, f"not executable: {name}"
+        return _NOT_EXECUTABLE, f"not executable: {name}; chmod +x {name}"
     except OSError as error:
-        return _NOT_EXECUTABLE, f"not executable: {name} ({error.strerror})"
+        remedy = "; begin it with #!/bin/sh" if error.errno == errno.ENOEXEC else ""
+        return _NOT_EXECUTABLE, f"not executable: {name} ({error.strerror}){remedy}"
     except ValueError as error:
         return _NOT_EXECUTABLE, f"not executable: {name} ({error})"
 

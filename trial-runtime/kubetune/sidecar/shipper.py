@@ -1,6 +1,7 @@
 """The conversation with the intake, from hello to eof, a step at a time: its owner waits as `wait` says, then calls `step`.
 
-It never gives up by itself: what fails is asked again until it is answered, or by 410, the one final refusal.
+It never gives up by itself: what fails is asked again until it is answered, or by 410, the one final refusal. An intake that
+does not know our pod any more is told hello again, and the lines that it then wants.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from kubetune import wire
+from kubetune.sidecar import log
 from kubetune.sidecar.folder import Folder
 from kubetune.sidecar.intake import Intake, Refused
+from kubetune.sidecar.spool import Spool
 from kubetune.sidecar.tail import Tail
 from kubetune.sidecar.waiting import Wait
 
@@ -22,19 +24,21 @@ _BATCH = 256 * 1024  # a batch ends with the line that takes it beyond this; the
 _LINES = 1000  # in one batch, at most
 _QUICK, _SLOW = 0.02, 0.1  # seconds between two looks at the report file, while it changes and when it is quiet
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds before asking again
-_GONE = 410
 
 
 class Shipper:
-    """Sends the lines of one trial's report file, and then what became of its program."""
+    """Sends the lines of one trial's report file, its output, and then what became of its program."""
 
-    def __init__(self, folder: Folder, tail: Tail, intake: Intake) -> None:
+    def __init__(self, folder: Folder, tail: Tail, intake: Intake, spools: Sequence[Spool] = ()) -> None:
+        """Without `spools` the output is kept by somebody else."""
         self.greeted = False  # hello was answered: the program may begin
         self.finished = False  # eof was acknowledged, or the intake wants nothing more of this attempt
         self.wait = Wait(0.0)
         self._folder = folder
         self._tail = tail
         self._intake = intake
+        self._spools = spools
+        self._ended = False
         self._outcome: Mapping[str, object] | None = None
         self._pause = _FIRST_PAUSE
         self._problem = ""
@@ -45,9 +49,13 @@ class Shipper:
         if not self.finished:
             self.wait = next(self._conversation, self.wait)
 
-    def end(self, outcome: Mapping[str, object]) -> None:
-        """Take note that the program has ended: what is left is sent, then eof with this outcome."""
+    def end(self, outcome: Mapping[str, object] | None) -> None:
+        """Take note that the program has ended: what is left is sent, then eof with this outcome.
+
+        Without one no eof is said: somebody else knows how it ended.
+        """
         self._tail.end()
+        self._ended = True
         self._outcome = outcome
 
     def _converse(self) -> Generator[Wait, None, None]:
@@ -57,13 +65,23 @@ class Shipper:
             while not self.finished:
                 interval = _QUICK if self._tail.refresh() else min(interval * 1.25, _SLOW)
                 first, lines = self._batch()
-                if lines:
-                    yield from self._ship(first, lines)
-                elif self._outcome is not None:
-                    yield from self._say_eof(self._outcome)
-                else:
-                    yield Wait(time.monotonic() + interval)
-        except Refused:  # 410, the only one that gets here: this attempt is closed
+                try:
+                    if lines:
+                        yield from self._ship(first, lines)
+                    if (yield from self._ship_output()) or lines:
+                        continue
+                    if self._outcome is not None:
+                        yield from self._say_eof(self._outcome)
+                    elif self._ended:
+                        self.finished = True
+                    else:
+                        yield Wait(time.monotonic() + interval)
+                except Refused as error:
+                    if error.status == wire.GONE:
+                        raise
+                    yield from self._back_off(str(error))
+                    yield from self._greet()
+        except Refused:  # 410: this attempt is closed
             yield from self._write(lambda: self._folder.stop("this attempt is closed"))
             self.finished = True
 
@@ -98,6 +116,18 @@ class Shipper:
         else:  # nothing of it was taken
             yield from self._back_off()
 
+    def _ship_output(self) -> Generator[Wait, None, bool]:
+        """Send the next bytes of each stream; say whether there were any."""
+        sent = False
+        for spool in self._spools:
+            data = spool.take()
+            if data:
+                sent = True
+                path = f"{wire.LOGS}?stream={spool.name}&offset={spool.offset}"
+                number, full = yield from self._ask(path, data)
+                spool.go_to(number, full=full)
+        return sent
+
     def _say_eof(self, outcome: Mapping[str, object]) -> Generator[Wait, None, None]:
         body = json.dumps({"next": self._tail.number, **outcome}).encode()
         number, closed = yield from self._ask(wire.EOF, body)
@@ -108,13 +138,17 @@ class Shipper:
             yield from self._back_off()
 
     def _ask(self, path: str, body: bytes) -> Generator[Wait, None, tuple[int, bool]]:
-        """Ask until there is an answer; give the number of the line wanted next, and whether the attempt is closed."""
+        """Ask until there is an answer; give the number of the line wanted next, and whether the attempt is closed.
+
+        Raises Refused where asking the same again is of no use.
+        """
+        final = (wire.GONE,) if path == wire.HELLO else (wire.GONE, wire.HELLO_FIRST)
         while True:
             try:
                 answer = yield from self._intake.ask(path, body)
                 number = _wanted(answer)
             except (OSError, ValueError, Refused) as error:
-                if isinstance(error, Refused) and error.status == _GONE:
+                if isinstance(error, Refused) and error.status in final:
                     raise
                 yield from self._back_off(str(error))
             else:
@@ -139,7 +173,7 @@ class Shipper:
         """Wait before asking again, longer each time, and not all trials at once; say a new problem once."""
         if problem != self._problem:
             self._problem = problem
-            sys.stderr.write(f"kubetune: {problem}; trying again\n")
+            log.say(f"kubetune: {problem}; trying again")
         until = time.monotonic() + self._pause * (0.5 + os.urandom(1)[0] / 512)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         while time.monotonic() < until:

@@ -68,7 +68,7 @@ class Spawner:
         try:
             pid = os.fork()
         except OSError as error:
-            with open(os.path.join(folder, _LOG), "a", encoding="utf-8") as log:
+            with contextlib.suppress(OSError), open(os.path.join(folder, _LOG), "a", encoding="utf-8") as log:
                 log.write(f"no process could be started: {error.strerror}\n")
             _say({"id": number, "code": None})
             return

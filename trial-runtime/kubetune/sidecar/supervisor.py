@@ -10,15 +10,15 @@ import math
 import os
 import select
 import signal
-import sys
 import time
 
-from kubetune.sidecar import program
+from kubetune import wire
+from kubetune.sidecar import log, program
 from kubetune.sidecar.folder import Folder
 from kubetune.sidecar.shipper import Shipper
 
 DONE, GAVE_UP = 0, 4
-_LOST, _NOT_STARTED, _CLOSED = "AgentLost", "NotStarted", "AttemptClosed"  # errors without a program's own end
+_NOT_STARTED, _CLOSED = "NotStarted", "AttemptClosed"  # errors without a program's own end
 _DYING = 5.0  # seconds to wait for a killed program to be gone
 
 
@@ -57,7 +57,7 @@ class Supervisor:
             pid = status.get("pid")
             if isinstance(pid, int):
                 _put_an_end_to(pid, status.get("start_ticks"))
-            self._end(program.ended(_LOST))
+            self._end(program.ended(wire.LOST))
         return self.run()
 
     def _mind_program(self) -> bool:
@@ -75,6 +75,7 @@ class Supervisor:
         else:
             outcome = None
             if self._shipper.greeted:
+                program.adopt_orphans()
                 self._program = program.start(self._pod, self._announce)
         if outcome is not None:
             self._end(outcome)
@@ -90,7 +91,7 @@ class Supervisor:
         try:
             self._folder.record({**self._status, "state": "ended", **outcome, "ended": time.time()})
         except OSError as error:  # eof says the same
-            sys.stderr.write(f"kubetune: {error}\n")
+            log.say(f"kubetune: {error}")
         self._flush(outcome)
 
     def _flush(self, outcome: dict[str, object]) -> None:

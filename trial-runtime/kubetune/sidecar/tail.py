@@ -1,5 +1,7 @@
 """The report file as numbered lines: read by offset in chunks, whatever its size; a file that was rewritten starts anew.
 
+Rewritten: another file under its name, one that is shorter than what was read, or other bytes in the last 4 KiB before the
+reading position. A change in place further back is not noticed: the lines that were read stand as they were read.
 What a line means is the intake's to say. Here it only has to be short enough and UTF-8.
 """
 

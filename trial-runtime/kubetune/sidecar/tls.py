@@ -17,6 +17,8 @@ def secure(plain: socket.socket, host: str, ca: str | None, patience: Patience) 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host
     if ca is None:
         context.load_default_certs()
+    elif ca.startswith("-----BEGIN"):
+        context.load_verify_locations(cadata=ca)
     else:
         context.load_verify_locations(ca)
     secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)

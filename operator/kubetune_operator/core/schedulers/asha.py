@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -42,6 +42,11 @@ class Asha:
             remedy="raise maxT or lower gracePeriod",
         ),
     )
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """Look at the time, too."""
+        return {self.time_attr: "scheduler.asha.timeAttr"}
 
     def begin(self, seed: int) -> AshaState:
         """Start with empty rungs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubetune_operator.core.trials import CONTINUE, Flat, Verdict
@@ -10,6 +11,11 @@ from kubetune_operator.core.trials import CONTINUE, Flat, Verdict
 @dataclass(frozen=True, slots=True)
 class Fifo:
     """The scheduler without settings."""
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """Look at nothing."""
+        return {}
 
     def begin(self, seed: int) -> FifoState:
         """Start with nothing known, which is all that will ever be known."""

@@ -1,4 +1,4 @@
-"""Checking an experiment for any command: the same checks as in the API server and the operator, all problems at once."""
+"""Checking an experiment, for commands and operator: what the API server checks and what it cannot see, all problems at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from kubetune_operator import api, templates
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.errors import InvalidSpec, Problem
+
+MUTABLE = ("numSamples", "maxConcurrentTrials", "stopExperiment", "failure", "suspend", "ttlSecondsAfterFinished")
 
 
 def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
