@@ -70,6 +70,7 @@ async def watch(experiments: Experiments, namespaces: Collection[str], stop: asy
         namespaces=list(namespaces),
         clusterwide=not namespaces,
         standalone=True,
+        identity="kubetune",  # type: ignore[arg-type]  # it would ask for a user name, and the image has none
         stop_flag=stop,
         ready_flag=ready,
     )

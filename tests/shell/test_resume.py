@@ -13,6 +13,8 @@ import pytest
 
 from tests.shell.conftest import Run, command
 
+pytestmark = pytest.mark.slow  # each runs the command for seconds, and several times
+
 Kubetune = Callable[..., Run]
 RISING = "import kubetune, sys\nn = kubetune.trial().number\nkubetune.report(accuracy=n)\n"
 FAILING = RISING + "sys.exit(n % 2 * n)\n"

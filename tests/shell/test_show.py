@@ -15,6 +15,8 @@ import pytest
 from kubetune import cli
 from tests.shell.conftest import Run, command, experiment
 
+pytestmark = pytest.mark.slow  # each runs the command for seconds, and several times
+
 Kubetune = Callable[..., Run]
 GOOD = "import kubetune\nfor i in range(3): kubetune.report(accuracy=kubetune.params()['x'] + i)\n"
 WAITS = "import time, kubetune\nkubetune.report(accuracy=1)\ntime.sleep(60)\n"
