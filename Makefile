@@ -33,7 +33,7 @@ demo-install: .venv/.demo ## install what `make demo` needs into .venv, and no m
 .PHONY: test
 test: check ## everything: `make check`, the slow tests, a fresh machine, a real Kubernetes
 	$(call step,the slow tests)
-	@$(BIN)/pytest -q -m slow
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m slow
 	$(call step,a fresh machine)
 	@$(BIN)/python -m tests.fresh
 	$(call step,a real Kubernetes)
@@ -66,7 +66,8 @@ fresh: .venv/.dev ## `make demo` on a bare Debian of its own, as an unprivileged
 
 # NODES=3 makes one of three nodes, anew where it has another number. Without it there is one, or what is up.
 NODES_WANTED = $(if $(NODES),--nodes $(NODES))
-E2E = $(BIN)/python -m tests.cluster run --up $(NODES_WANTED) -- $(BIN)/pytest -q tests/e2e
+E2E = images=$$($(BIN)/python -m tests.e2e.build) && \
+  KUBETUNE_IMAGES="$$images" $(BIN)/python -m tests.cluster run --up $(NODES_WANTED) -- $(BIN)/pytest -q -s tests/e2e
 
 .PHONY: cluster
 cluster: .venv/.dev ## a real Kubernetes for the tests, by kind: with Docker, or without it on a Debian as root

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from kubetune_operator.cluster.kubernetes import ApiAway, Object
+from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
 from kubetune_operator.core.history import Key
-from kubetune_operator.errors import AttemptClosed, Unavailable
+from kubetune_operator.errors import AttemptClosed, Forbidden, Unavailable
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.identity import Verifier
 from kubetune_operator.life import Life, Shared
@@ -54,19 +54,19 @@ class Experiments:
     async def identify(self, token: str) -> tuple[Experiment, Key, str]:
         """Say whose reports come with this token.
 
-        Raises Unauthenticated for nobody's, AttemptClosed for a pod whose experiment is over or that we did not make, and
-        Unavailable while that cannot be known.
+        Raises Unauthenticated for nobody's, Forbidden for a pod that cannot be a trial's, AttemptClosed for one whose experiment
+        is over or that we did not make, and Unavailable while that cannot be known.
         """
         claims = await self._verifier.verify(token)
         name, _, rest = claims.pod_name.rpartition("-")
         name, _, trial = name.rpartition("-")
-        life = self._lives.get((claims.namespace, name))
-        if life is None or not (trial.isdigit() and rest.isdigit()):
-            raise Unavailable(f"there is no experiment here that pod {claims.pod_name} could be of")
+        if not (trial.isdigit() and rest.isdigit()):
+            raise Forbidden(f"pod {claims.pod_name} is not named as a trial's pods are")
         key = int(trial), int(rest)
         try:
-            experiment = await life.owner_of(key, claims.pod_uid)
-        except (ApiAway, LookupError) as error:
+            life = await self._life(claims.namespace, name)
+            experiment = await life.owner_of(key, claims.pod_uid) if life is not None else None
+        except (ApiAway, ApiRefused, LookupError) as error:
             raise Unavailable(str(error)) from error
         if experiment is None:
             raise AttemptClosed(f"pod {claims.pod_name} is not one that is waited for")
@@ -85,6 +85,13 @@ class Experiments:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _life(self, namespace: str, name: str) -> Life | None:
+        """Give an experiment's life; None where there is no such experiment any more."""
+        life = self._lives.get((namespace, name))
+        if life is None and await self._shared.api.experiment(namespace, name) is not None:
+            raise LookupError(f"experiment {name} has not been taken up yet")
+        return life
 
     def _begin(self, place: tuple[str, str], uid: str) -> None:
         life = self._lives[place] = Life(self._shared, *place, uid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import random
 import time
@@ -20,8 +21,8 @@ from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.pods import Home, Pods
-from kubetune_operator.core.history import Key
-from kubetune_operator.core.records import Created, Ending
+from kubetune_operator.core.history import History, Key, Trial
+from kubetune_operator.core.records import Close, Created, Ending
 from kubetune_operator.errors import InvalidSpec, JournalError, JournalTooNew
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.files import ExperimentFolder, Files
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 RESYNC = 30.0  # seconds after which the resource is read though no bell rang
 DEBOUNCE = 0.05
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+RETAINED = 20  # pods
 RESTART = "kubetune.dev/restart"  # an annotation: the uid of the experiment that is to start anew without its journal
 
 
@@ -228,7 +230,10 @@ class Life:
         def manifest(one: Wanted) -> Object:
             return manifests.pod(mine, self.uid, one, self._shared.runtime, restricted=self._restricted)
 
-        pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, self._herald.warn)
+        def kept(key: Key) -> bool:
+            return retained(history, mine.trial.retain_pods, key)
+
+        pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, kept, self._herald.warn)
         publisher = Publisher(history, wanted.name, Files(folder, events=mine.tensorboard), self._herald)
         if past is not None:
             publisher.level(past)
@@ -346,6 +351,20 @@ class Life:
 
     def _journal(self) -> Mapping[str, str]:
         return {"uid": self.uid, "volumeID": self._shared.volume.identity}
+
+
+def retained(history: History, policy: str, key: Key) -> bool:
+    """Say whether the pod of a closed attempt stays for its user to look at: by spec.trial.retainPods, the newest 20."""
+    if policy == "None" or key[0] >= len(history.trials):
+        return False
+
+    def counts(trial: Trial) -> bool:
+        return trial.close is not None and (policy == "All" or trial.close is Close.FAILED)
+
+    if not counts(history.trials[key[0]]):
+        return False
+    newest = heapq.nlargest(RETAINED, (trial.closed for trial in history.trials if counts(trial)))
+    return history.trials[key[0]].closed >= newest[-1]
 
 
 def _settled(resource: Object, volume: str) -> bool:

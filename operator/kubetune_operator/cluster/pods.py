@@ -53,14 +53,20 @@ class Pods:
         home: Home,
         manifest: Callable[[Wanted], Object],
         bound: Callable[[], Mapping[Key, str]],
+        kept: Callable[[Key], bool],
         tell: Callable[[str, str], None],
     ) -> None:
-        """`manifest` makes a pod, `bound` gives the open attempts with their pods' uids, `tell` takes (reason, message)."""
+        """Begin to look after one experiment's pods.
+
+        `manifest` makes a pod, `bound` gives the open attempts with their pods' uids, `kept` says whether the pod of a closed
+        one is left for its user to look at, `tell` takes a reason and a message.
+        """
         self.woke = asyncio.Event()
         self._api = api
         self._home = home
         self._manifest = manifest
         self._bound = bound
+        self._kept = kept
         self._tell = tell
         self._seen: dict[Key, _Seen] = {}
         self._listed_at: float | None = None
@@ -90,7 +96,10 @@ class Pods:
         if self._listed_at is None or time.monotonic() - self._listed_at > FRESH:
             await self._list()
         pods: dict[Key, Pod] = {}
-        for key, uid in self._bound().items():
+        bound = self._bound()
+        for key in [key for key in self._seen if key not in bound]:
+            await self._clear(key)
+        for key, uid in bound.items():
             seen = self._seen.get(key)
             if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
                 seen = await self._confirm(key, uid, seen)
@@ -127,8 +136,9 @@ class Pods:
             await self._delete(key, seen)
 
     async def forget(self, key: Key) -> None:
-        """Let go of an attempt that is closed; its pod has been dealt with by `delete` or is kept."""
-        self._seen.pop(key, None)
+        """Take note that an attempt is closed."""
+        if key in self._seen:
+            await self._clear(key)
 
     async def owns(self, key: Key, uid: str) -> bool:
         """Say whether this pod is one that we made for that attempt. Raises ApiAway where that cannot be known."""
@@ -151,6 +161,19 @@ class Pods:
         if "deletionTimestamp" not in metadata:  # until the event comes
             marked = {**seen.pod, "metadata": {**metadata, "deletionTimestamp": status.stamp(time.time())}}
             self._seen[key] = replace(seen, pod=marked)
+
+    async def _clear(self, key: Key) -> None:
+        """Let go of the pod of a closed attempt: it is deleted, unless it is on its way out, or kept."""
+        seen = self._seen.pop(key)
+        metadata = seen.pod["metadata"]
+        if not seen.there or "deletionTimestamp" in metadata or self._kept(key):
+            return
+        try:
+            await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
+        except (ApiAway, ApiRefused) as error:
+            logger.warning("%s: pod %s was not deleted, and will be: %s", self._home.experiment, metadata["name"], error)
+            self._later()
+            self.distrust()  # the next list brings it back
 
     async def _list(self) -> None:
         """Replace the cache; where nothing was ever listed, wait for the API server however long it is away."""

@@ -59,6 +59,8 @@ class Sidecar:
             if self._shipper.greeted and not self._ready:
                 self._leave(READY)
                 self._ready = True
+            if self._told_to_end and not self._shipper.greeted:
+                return 0  # the program was never let begin, so there is nothing to send
             if not self._over:
                 self._mind_the_end()
             if self._shipper.finished:

@@ -1,0 +1,249 @@
+"""TuneExperiments in a real Kubernetes, from `kubectl apply` to the best trial, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kubectl import Kubectl, Manifest, Refused
+from tests.e2e.product import CHART, IMAGES, NAMESPACE, ROOT, Operator, condition, helm
+
+
+@pytest.fixture(scope="session")
+def operator(load_image: Callable[[Path], None]) -> Iterator[Operator]:
+    """Install kubetune with Helm, from images that were built from this very tree."""
+    assert IMAGES, "KUBETUNE_IMAGES must name the docker-archives of the images: `make e2e` builds them"
+    for archive in IMAGES.split():
+        load_image(Path(archive))
+    helm("upgrade", "--install", "kubetune", str(CHART), "--create-namespace", "--wait", "--timeout", "180s",
+         "--set", "logFormat=text", "--set", "persistence.size=1Gi", "--set", "persistence.retain=false")  # fmt: skip
+    yield Operator(Kubectl(NAMESPACE))
+    helm("uninstall", "kubetune", "--wait")
+
+
+def finished(kubectl: Kubectl, name: str, *, seconds: float) -> Manifest:
+    """Wait for an experiment's end."""
+    return kubectl.until("tuneexperiment", name, lambda found: condition(found, "Finished") == "True", seconds=seconds)
+
+
+def pods(kubectl: Kubectl, name: str) -> dict[str, Manifest]:
+    """Give an experiment's pods by name."""
+    items = kubectl.get("pods", "", "--selector", f"kubetune.dev/experiment={name}")["items"]
+    return {one["metadata"]["name"]: one for one in items}
+
+
+class Followed:
+    """The logs of an experiment's pods, followed from their start, and when each pod was seen for the last time."""
+
+    def __init__(self, kubectl: Kubectl, name: str) -> None:
+        self._kubectl = kubectl
+        self._name = name
+        self._followers: dict[str, subprocess.Popen[str]] = {}
+        self.last_seen: dict[str, float] = {}
+
+    def look(self) -> dict[str, Manifest]:
+        """Look at the pods once; begin to follow those whose program has begun."""
+        found = pods(self._kubectl, self._name)
+        for name, pod in found.items():
+            self.last_seen[name] = time.time()
+            states = [one["state"] for one in pod["status"].get("containerStatuses", ())]
+            if name not in self._followers and any("running" in one or "terminated" in one for one in states):
+                command = ["kubectl", "--namespace", self._kubectl.namespace, "logs", "--follow", name, "--container", "trial"]
+                self._followers[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return found
+
+    def said(self) -> dict[str, list[str]]:
+        """Wait for the ends, and give each pod's lines."""
+        return {name: follower.communicate(timeout=60)[0].splitlines() for name, follower in self._followers.items()}
+
+
+def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl: Kubectl) -> None:
+    """The very file of the demo: 20 trials, 4 at once, the weak ones stopped by deleting their pods."""
+    path = ROOT / "examples/digits-asha.yaml"
+    kubectl("apply", "--filename", str(path))
+    bests, running, followed = set(), set(), Followed(kubectl, "digits")
+    until = time.monotonic() + 600
+    while True:
+        followed.look()
+        row = kubectl("get", "tuneexperiments", "digits").splitlines()[-1].split()
+        found = kubectl.get("tuneexperiment", "digits")
+        status = found.get("status") or {}
+        bests.add((status.get("bestTrial") or {}).get("value"))
+        running.add((status.get("trials") or {}).get("running"))
+        if condition(found, "Finished") == "True":
+            break
+        assert time.monotonic() < until, f"{json.dumps(status, indent=1)}\n{operator.log()}"
+        time.sleep(0.5)
+    assert row[1] == "Completed", row
+    assert row[2] == "20/20", row
+    assert len(bests) > 2, f"the best value moves while it runs, seen: {bests}"
+    assert max(count for count in running if count is not None) > 1
+    assert float(status["bestTrial"]["value"]) > 0.95
+    assert status["trials"]["stopped"] > 5
+    lines = followed.said()
+    assert len(lines) >= 18, f"the logs of nearly all pods could be followed, got {sorted(lines)}"
+    folder = f"{kubectl.namespace}/digits"
+    for pod, said in lines.items():
+        trial = pod.rpartition("-")[0]
+        rows = operator.rows(f"{folder}/{trial}/result.json")
+        assert rows, trial
+        kept = (operator.read(f"{folder}/{trial}/stdout") + operator.read(f"{folder}/{trial}/stderr")).decode().splitlines()
+        assert sorted(kept) == sorted(said), f"{pod}: what is on the volume is what the pod said"
+    _stopped_pods_go(operator, folder, followed.last_seen)
+
+
+def _stopped_pods_go(operator: Operator, folder: str, last_seen: dict[str, float]) -> None:
+    """Hold the pods that ASHA condemned to being gone soon after the report that condemned them; the figure is printed."""
+    late: list[float] = []
+    for pod, seen in last_seen.items():
+        rows = operator.rows(f"{folder}/{pod.rpartition('-')[0]}/result.json")
+        judged = [row for row in rows if not row.get("after_stop")]
+        if rows[-1].get("reason") == "Asha":
+            late.append(seen - float(judged[-1]["timestamp"]))
+    print(f"\npods of stopped trials were last seen {max(late):.1f} s after the report that condemned them (goal 5 s)")
+    assert max(late) < 10
+
+
+def test_applying_again_changes_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    quick = write(tmp_path, "again", PROGRAM)
+    kubectl("apply", "--filename", str(quick))
+    before = finished(kubectl, "again", seconds=120)
+    assert "unchanged" in kubectl("apply", "--filename", str(quick))
+    time.sleep(2)
+    after = kubectl.get("tuneexperiment", "again")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    kubectl("apply", "--filename", str(write(tmp_path, "habits", PROGRAM, numSamples=3)))
+    assert "condition met" in kubectl("wait", "--for=condition=Finished", "--timeout=120s", "tune/habits", seconds=130)
+    assert "The metric" in kubectl("explain", "tune.spec.objective") or "metric" in kubectl("explain", "tune.spec.objective")
+    described = kubectl("describe", "tune", "habits")
+    assert "ExperimentFinished" in described
+    assert "ExperimentStarted" in kubectl("events", "--for", "tuneexperiment/habits")
+    kubectl("scale", "tune/habits", "--replicas=2")
+    assert kubectl.get("tune", "habits")["spec"]["maxConcurrentTrials"] == 2
+    with pytest.raises(Refused, match="numSamples"):
+        kubectl("patch", "tune", "habits", "--type=merge", "--patch", '{"spec": {"numSamples": 1}}')
+    kubectl("patch", "tune", "habits", "--type=merge", "--patch", '{"spec": {"numSamples": 5}}')
+    found = kubectl.until(
+        "tune", "habits", lambda one: one["status"]["progress"] == "5/5" and condition(one, "Finished") == "True", seconds=120
+    )
+    assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
+
+
+def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    slow = write(tmp_path, "gone", PROGRAM + "import time; time.sleep(600)\n", numSamples=2)
+    kubectl("apply", "--filename", str(slow))
+    kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+    first = kubectl.get("tune", "gone")["metadata"]["uid"][:8]
+    kubectl("delete", "tune", "gone", "--wait=false")
+    asked = time.monotonic()
+    while pods(kubectl, "gone"):
+        assert time.monotonic() < asked + 20, kubectl("get", "pods")
+        time.sleep(0.3)
+    print(f"\nthe pods of a deleted experiment were gone after {time.monotonic() - asked:.1f} s (goal 10 s)")
+    quick = write(tmp_path, "gone", PROGRAM, numSamples=3)
+    kubectl("apply", "--filename", str(quick))
+    second = finished(kubectl, "gone", seconds=120)["metadata"]["uid"][:8]
+    assert first != second
+    old = operator.rows(f"{kubectl.namespace}/gone.{first}/gone-00000/result.json")
+    new = operator.rows(f"{kubectl.namespace}/gone/gone-00000/result.json")
+    assert [row["accuracy"] for row in old] == [row["accuracy"] for row in new][: len(old)] != []
+    assert len(new) == 3
+
+
+def test_each_report_and_each_line_of_output_is_there_exactly_once(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    chatty = "import sys, kubetune\nfor i in range(200):\n    print('out', i); print('err', i, file=sys.stderr)\n    kubetune.report(accuracy=i / 200, i=i)\n"
+    kubectl("apply", "--filename", str(write(tmp_path, "chatty", chatty, numSamples=2, scheduler={})))
+    finished(kubectl, "chatty", seconds=120)
+    for number in range(2):
+        folder = f"{kubectl.namespace}/chatty/chatty-{number:05d}"
+        assert [row["i"] for row in operator.rows(f"{folder}/result.json")] == list(range(200))
+        assert operator.read(f"{folder}/stdout").decode().split("\n")[:-1] == [f"out {i}" for i in range(200)]
+        assert operator.read(f"{folder}/stderr").decode().split("\n")[:-1] == [f"err {i}" for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        pytest.param("import sys; print('why', file=sys.stderr); sys.exit(3)", "ExitCode", id="exits-3"),
+        pytest.param("print('no reports')", "NoReports", id="reports-nothing"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "Killed", id="is-killed"),
+    ],
+)
+def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, tmp_path: Path, program: str, reason: str) -> None:
+    kubectl("apply", "--filename", str(write(tmp_path, "bad", program, numSamples=2)))
+    found = finished(kubectl, "bad", seconds=120)
+    assert condition(found, "Succeeded") == "False"
+    assert found["status"]["state"] == reason, operator.log()
+    assert reason in operator.read(f"{kubectl.namespace}/bad/bad-00000/error.txt").decode()
+
+
+def test_a_template_that_the_api_server_refuses_ends_the_experiment_without_a_pod(
+    operator: Operator, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "refused", PROGRAM)
+    body = json.loads(path.read_text())
+    body["spec"]["trial"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}
+    path.write_text(json.dumps(body))
+    kubectl("apply", "--filename", str(path))
+    found = finished(kubectl, "refused", seconds=60)
+    assert found["status"]["state"] == "TemplateRejected", found["status"]
+    assert not pods(kubectl, "refused")
+
+
+def test_a_wrong_parameter_name_in_the_template_is_an_invalid_spec(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    path = write(tmp_path, "invalid", PROGRAM)
+    body = json.loads(path.read_text())
+    body["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["${params.y}"]
+    path.write_text(json.dumps(body))
+    kubectl("apply", "--filename", str(path))
+    found = finished(kubectl, "invalid", seconds=60)
+    assert condition(found, "Stalled") == "True"
+    assert found["status"]["state"] == "InvalidSpec"
+    assert "${params.x}" in json.dumps(found["status"]["conditions"])
+
+
+def test_killed_operators_lose_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    program = "import time, kubetune\nfor i in range(20):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep(0.7)\n"
+    kubectl("apply", "--filename", str(write(tmp_path, "killed", program, numSamples=4, maxConcurrentTrials=2, scheduler={})))
+    for _ in range(3):
+        time.sleep(6)
+        operator.kubectl("delete", "pod", "--selector", "app.kubernetes.io/name=kubetune", "--grace-period=0", "--force")
+    found = finished(kubectl, "killed", seconds=240)
+    assert found["status"]["trials"]["succeeded"] == 4, found["status"]
+    for number in range(4):
+        rows = operator.rows(f"{kubectl.namespace}/killed/killed-{number:05d}/result.json")
+        assert [row["i"] for row in rows] == list(range(20))
+
+
+PROGRAM = "import kubetune\nfor i in range(3):\n    kubetune.report(accuracy=kubetune.params()['x'] * (i + 1))\n"
+
+
+def write(folder: Path, name: str, program: str, **spec: Any) -> Path:
+    """Write an experiment with one parameter x that runs this Python program in a stock image."""
+    container = {"name": "trial", "image": "python:3.13-slim", "command": ["python", "-u", "-c", program]}
+    security = {"runAsUser": 65534}
+    body = {
+        "apiVersion": "kubetune.dev/v1alpha1",
+        "kind": "TuneExperiment",
+        "metadata": {"name": name},
+        "spec": {
+            "objective": {"metric": "accuracy", "mode": "Maximize"},
+            "parameters": [{"name": "x", "uniform": {"low": 0, "high": 1}}],
+            "search": {"seed": 3},
+            "numSamples": 4,
+            "trial": {"template": {"spec": {"containers": [container], "securityContext": security}}},
+            **spec,
+        },
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(body))
+    return path
