@@ -41,6 +41,7 @@ def test_the_contracts_hold(copy: Path) -> None:
     assert "0 broken" in done.stdout
 
 
+@pytest.mark.slow  # each is a whole run of the linter
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [

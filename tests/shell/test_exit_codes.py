@@ -15,6 +15,8 @@ from kubetune import cli
 from kubetune_operator.files import ExperimentFolder
 from tests.shell.conftest import Run, experiment
 
+pytestmark = pytest.mark.slow  # each runs the command
+
 Kubetune = Callable[..., Run]
 REPORTS = "import sys, kubetune\nkubetune.report(accuracy=1)\n"
 
