@@ -28,6 +28,7 @@ from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.files import ExperimentFolder, Files
 from kubetune_operator.herald import Events, Herald, Statuses
 from kubetune_operator.logs import Logs
+from kubetune_operator.observed import Trouble
 from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
 from kubetune_operator.reserved import EXPERIMENT_UID
@@ -102,6 +103,7 @@ class Life:
                 if self._open is not None:
                     await self._work(self._open)
                 self._finished = True
+                await self._expire(resource)
                 await self._ring()
         except _Gone:
             logger.info("%s/%s: is gone", *self._place)
@@ -311,7 +313,9 @@ class Life:
         self._offer()
         while history.finished is not None:  # an edit may have it go on
             await self._ring()
-            await self._edit(await self._read())
+            resource = await self._read()
+            await self._expire(resource)
+            await self._edit(resource)
 
     async def _edit(self, resource: Object) -> None:
         """Take over what may be edited; what may not changes nothing, and that is said."""
@@ -336,6 +340,17 @@ class Life:
                 self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
         self._offer()
 
+    async def _expire(self, resource: Object) -> None:
+        """Delete a finished experiment whose time is over, its results never; asked again and again."""
+        limit = resource["spec"].get("ttlSecondsAfterFinished")
+        ended = (resource.get("status") or {}).get("finishTime")
+        if limit is None or not ended or time.time() < status.seconds(ended) + limit:
+            return
+        try:
+            await self._shared.api.delete_experiment(*self._place, self.uid)
+        except (ApiAway, ApiRefused) as error:
+            logger.warning("%s/%s: was not deleted, and will be: %s", *self._place, error)
+
     def _offer(self) -> None:
         """Have the status written as it will be then."""
         if self._open is not None:
@@ -343,11 +358,19 @@ class Life:
 
     def _status(self) -> Mapping[str, Any]:
         assert self._open is not None  # noqa: S101 - offered only then
+        found = status.render(self._open.experiment.history, self._place[1], generation=self._generation)
         return {
-            **status.render(self._open.experiment.history, self._place[1], generation=self._generation),
+            **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()]),
             "journal": self._journal(),
             "selector": f"{EXPERIMENT_UID}={self.uid}",
         }
+
+    def _told(self, trouble: Trouble) -> tuple[str, str, float]:
+        message = trouble.message
+        if trouble.reason in status.STALLING:
+            endpoint = self._shared.settings.endpoint
+            message += f"; it must reach {endpoint}: does a NetworkPolicy of namespace {self._place[0]} forbid that?"
+        return trouble.reason, message, trouble.since
 
     def _journal(self) -> Mapping[str, str]:
         return {"uid": self.uid, "volumeID": self._shared.volume.identity}

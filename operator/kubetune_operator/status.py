@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ from kubetune_operator.core.sightings import OBJECTIVE
 from kubetune_operator.core.trials import FILLED
 
 TOP = 10
+STALLING = frozenset({"ReporterUnreachable"})  # troubles of pods that hold everything up until a human acts
 SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
 _WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
     "Completed": "raise numSamples to go on",
@@ -158,6 +160,23 @@ def stalled(reason: str, message: str, *, finished: bool, time: float) -> dict[s
     return {"conditions": [dump(one) for one in conditions], "state": reason}
 
 
+def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
+    """Add to a status what keeps pods from beginning: (reason, message, since) of each. Only a human can mend a STALLING one."""
+    if not troubles:
+        return dict(found)
+    reason, message, since = min(troubles, key=lambda one: (one[0] not in STALLING, one[2]))
+    words = f"{len(troubles)} pod{'s' if len(troubles) > 1 else ''} cannot begin: {reason}: {message}"
+    conditions = []
+    for one in found["conditions"]:
+        added = dict(one)
+        if one["type"] == "Finished" and one["status"] == "False":
+            added["message"] = ". ".join(filter(None, (words, one["message"])))
+        if one["type"] == "Stalled" and one["status"] == "False" and reason in STALLING:
+            added |= {"status": "True", "reason": reason, "message": message, "lastTransitionTime": stamp(since)}
+        conditions.append(added)
+    return {**found, "conditions": conditions}
+
+
 def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
     """Give one trial's row of trials.csv; the objective has a longer name where its own is a column's."""
     before = {
@@ -178,6 +197,11 @@ def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:
     }
     metric = history.spec.objective.metric
     return before | {f"objective/{metric}" if metric in before or metric in after else metric: trial.value} | after
+
+
+def seconds(text: str) -> float:
+    """Read a time as `stamp` spells it."""
+    return dt.datetime.fromisoformat(text).timestamp()
 
 
 def stamp(time: float) -> str:

@@ -1,8 +1,8 @@
 """`kubetune run` is killed with SIGKILL wherever it leaves a trace, one run each, and resumed: nothing is lost, doubled or left.
 
-Where: `crashing` names the points. Of each kind the first, the last and one in between are taken (what the journal gets is
-named by the kinds of its records, so that each of them is met before, half and after); every TWICE-th run is killed once more
-while it resumes.
+Where: `crashing` names the points. After each single write of the journal and each start or end of an agent it is killed once;
+of every other kind of point the first, the last and one in between are taken (what the journal gets is named by the kinds of
+its records, so that each of them is met before and half way, too). Every TWICE-th run is killed once more while it resumes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ def crashing(folder: Path, *points: str) -> list[dict[str, Any]]:
 
 def chosen(points: dict[str, int]) -> list[str]:
     """Choose where to kill: the same each time, for the same counts."""
-    once = [f"{what}#{at}" for what, count in sorted(points.items()) for at in sorted({1, (count + 1) // 2, count})]
+    once = [f"{what}#{at}" for what, count in sorted(points.items()) for at in _taken(what, count)]
     return [f"{one},any#{1 + 7 * at % SECOND}" if at % TWICE == 0 else one for at, one in enumerate(once)]
+
+
+def _taken(what: str, count: int) -> list[int]:
+    whole = what.endswith(" after") or what in {"start", "ended"}
+    return list(range(1, count + 1)) if whole else sorted({1, (count + 1) // 2, count})
 
 
 @pytest.fixture(scope="module")

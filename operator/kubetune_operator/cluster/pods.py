@@ -25,6 +25,16 @@ logger = logging.getLogger(__name__)
 FRESH = 300.0  # seconds after which the cache is replaced though nothing was heard
 OVERDUE = 60.0  # seconds beyond its deletionTimestamp after which a pod holds no slot any more: its node may be dead
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the API server is asked again
+# What only a change of the experiment mends, and how many seconds it is looked on: a registry may be away for a moment.
+HOPELESS = {
+    "InvalidImageName": 0.0,
+    "ErrImageNeverPull": 0.0,
+    "ErrImagePull": 30.0,
+    "ImagePullBackOff": 30.0,
+    "CreateContainerConfigError": 30.0,
+    "CreateContainerError": 30.0,
+    "RunContainerError": 30.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class Pods:
         self._kept = kept
         self._tell = tell
         self._seen: dict[Key, _Seen] = {}
+        self.troubles: dict[Key, observed.Trouble] = {}  # what keeps pods from beginning, as last observed
+        self._told: set[str] = set()  # reasons
         self._listed_at: float | None = None
         self._pause = FIRST_PAUSE
 
@@ -97,6 +109,7 @@ class Pods:
             await self._list()
         pods: dict[Key, Pod] = {}
         bound = self._bound()
+        self.troubles = {}
         for key in [key for key in self._seen if key not in bound]:
             await self._clear(key)
         for key, uid in bound.items():
@@ -104,7 +117,8 @@ class Pods:
             if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
                 seen = await self._confirm(key, uid, seen)
             if seen is not None:
-                pods[key] = self._look(seen)
+                pods[key] = self._look(key, seen)
+        self._tell_troubles()
         return pods
 
     async def create(self, wanted: Wanted) -> None:
@@ -239,7 +253,7 @@ class Pods:
     def _name(self, key: Key) -> str:
         return f"{self._home.experiment}-{key[0]:05d}-{key[1]}"
 
-    def _look(self, seen: _Seen) -> Pod:
+    def _look(self, key: Key, seen: _Seen) -> Pod:
         found = observed.see(seen.pod)
         if not seen.there:
             return replace(found, phase=PodPhase.GONE, deleting=True)
@@ -250,7 +264,22 @@ class Pods:
         due = observed.due(seen.pod, OVERDUE)
         if due is not None:
             asyncio.get_running_loop().call_later(max(0.1, due - time.time()), self.woke.set)
-        return found
+        trouble = observed.trouble(seen.pod, time.time())
+        if trouble is None:
+            return found
+        self.troubles[key] = trouble
+        patience = HOPELESS.get(trouble.reason)
+        if patience is None or time.time() < trouble.since + patience:
+            return found
+        return replace(found, failure=(trouble.reason, trouble.message))
+
+    def _tell_troubles(self) -> None:
+        """Tell of each kind of trouble once, until it is over."""
+        found = {trouble.reason: (key, trouble) for key, trouble in self.troubles.items()}
+        for reason, (key, trouble) in found.items():
+            if reason not in self._told:
+                self._tell(reason, f"pod {self._name(key)}: {trouble.message}")
+        self._told = set(found)
 
     def _later(self) -> None:
         """Make another turn when it may be worth it."""

@@ -57,7 +57,7 @@ class Pod:
     deleting: bool = False
     end: End | None = None
     disrupted: str = ""  # why it was taken from us, if it was
-    failure: tuple[str, str] | None = None  # reason and message, where it was ended for breaking a limit of its own
+    failure: tuple[str, str] | None = None  # reason and message, where it was ended for breaking a limit, or can never begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,9 @@ def _attempt(history: History, attempt: Attempt, pod: Pod | None, room: Room, no
     ended = pod is not None and pod.phase is not PodPhase.RUNNING
     if _said_enough(attempt) or ended or (pod is None and attempt.uid):
         yield closing(attempt, pod, now)
+        return
+    if attempt.intent is None and pod is not None and pod.failure:  # it runs nothing, and never will
+        yield Condemned(attempt.trial, attempt.number, Intent.FAIL, *pod.failure, now)
         return
     if attempt.intent is None:
         intent = Intent.CANCEL if history.ending else Intent.SUSPEND if room.suspend else None
