@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from kubetune.wire import MAX_METRICS
+from kubetune.wire import LOST, MAX_METRICS
 from kubetune_operator.core.history import Attempt, History, Judged, Key
 from kubetune_operator.core.plan import goes_on
 from kubetune_operator.core.records import (
@@ -160,7 +160,9 @@ class Experiment:
             known = self._bound(key, uid).next
             if wanted > known:
                 return known, False
-            records: list[Record] = [self._rewritten(key, wanted)] if wanted < known else []  # lines that were there are not
+            records: list[Record] = (
+                [self._rewritten(key, wanted)] if wanted < known and end.error != LOST else []
+            )  # lines that were there are not
             if self.history.open[key].end is None:
                 await self.record([*records, Drained(*key, wanted, end, self.now())])
             self.woke.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -90,7 +91,8 @@ class Reconciler:
             self._known = set(history.open)
             await self._publish()
             if not plan.records:
-                return min(filter(None, (plan.wake, self._level_at)), default=None)
+                levelling = None if self._level_at is None else self._experiment.now() + self._level_at - time.monotonic()
+                return min(filter(None, (plan.wake, levelling)), default=None)
 
     async def _publish(self) -> None:
         """Show what was recorded. Files that cannot be written hold nothing up: they are brought level once that is possible."""
@@ -98,7 +100,7 @@ class Reconciler:
         judged, refused = self._experiment.take_news()
         with contextlib.suppress(OSError):  # a terminal that is gone, a log on a full disk: there is nobody to tell it to
             self._audience.tell(records, refused)
-        now = self._experiment.now()
+        now = time.monotonic()  # a clock that is put back must not hold the results up
         try:
             if self._level_at is None:
                 self._audience.write(records, judged)

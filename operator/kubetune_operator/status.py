@@ -26,6 +26,7 @@ TOP = 10
 STALLING = frozenset({"ReporterUnreachable"})  # troubles of pods that hold everything up until a human acts
 SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
 _WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
+    "AllTrialsFailed": "raise numSamples to go on",
     "Completed": "raise numSamples to go on",
     "GoalReached": "change stopExperiment.goal to go on",
     "FailFast": "set failure.failFast to false to go on",

@@ -36,7 +36,7 @@ FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
 # Ends that a change of the spec can undo: each holds only as long as it is among `_causes`.
-UNDOABLE = frozenset({"Completed", "GoalReached", "FailFast", "TooManyFailedTrials", "MetricMissing"})
+UNDOABLE = frozenset({"AllTrialsFailed", "Completed", "GoalReached", "FailFast", "TooManyFailedTrials", "MetricMissing"})
 IGNORED_SIGTERM = "ignored SIGTERM and was killed after its grace period"
 
 
@@ -253,6 +253,9 @@ def _causes(history: History) -> Iterator[tuple[str, str]]:
     if not history.open and (missing := metric_missing(history)):
         yield "MetricMissing", missing
     if not history.open and not history.waiting and len(history.trials) >= history.spec.total:
+        if 0 < len(history.trials) == history.failed:
+            last = history.trials[-1]
+            yield "AllTrialsFailed", f"every trial failed; the last: {last.reason}: {last.account}"
         yield "Completed", ""
 
 
