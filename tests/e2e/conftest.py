@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kubectl import Kubectl, Manifest, Refused
+from tests.e2e.product import CHART, IMAGES, NAMESPACE, Operator, helm
 
 KUBECONFIG = os.environ.get("KUBECONFIG")
 MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
@@ -72,3 +73,15 @@ def load_image() -> Callable[[Path], None]:
         subprocess.run([*shlex.split(LOAD), str(archive)], check=True)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def operator(load_image: Callable[[Path], None]) -> Iterator[Operator]:
+    """Install kubetune with Helm, from images that were built from this very tree."""
+    assert IMAGES, "KUBETUNE_IMAGES must name the docker-archives of the images: `make e2e` builds them"
+    for archive in IMAGES.split():
+        load_image(Path(archive))
+    helm("upgrade", "--install", "kubetune", str(CHART), "--create-namespace", "--wait", "--timeout", "180s",
+         "--set", "logFormat=text", "--set", "persistence.size=1Gi", "--set", "persistence.retain=false")  # fmt: skip
+    yield Operator(Kubectl(NAMESPACE))
+    helm("uninstall", "kubetune", "--wait")

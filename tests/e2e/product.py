@@ -47,6 +47,11 @@ class Operator:
         """Read a result.json."""
         return [json.loads(line) for line in self.read(path).decode().splitlines()]
 
+    def restart(self) -> None:
+        """End the operator's pod, and wait for the next one."""
+        self.kubectl("delete", "pod", "--selector", "app.kubernetes.io/name=kubetune")
+        self.kubectl("rollout", "status", "deploy/kubetune", "--timeout=90s", seconds=100)
+
     def log(self) -> str:
         """Give what the operator has said."""
         return self.kubectl("logs", "deploy/kubetune", "--tail", "400")

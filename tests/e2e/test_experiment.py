@@ -5,37 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.e2e.experiments import PROGRAM, finished, pods, write
 from tests.e2e.kubectl import Kubectl, Manifest, Refused
-from tests.e2e.product import CHART, IMAGES, NAMESPACE, ROOT, Operator, condition, helm
-
-
-@pytest.fixture(scope="session")
-def operator(load_image: Callable[[Path], None]) -> Iterator[Operator]:
-    """Install kubetune with Helm, from images that were built from this very tree."""
-    assert IMAGES, "KUBETUNE_IMAGES must name the docker-archives of the images: `make e2e` builds them"
-    for archive in IMAGES.split():
-        load_image(Path(archive))
-    helm("upgrade", "--install", "kubetune", str(CHART), "--create-namespace", "--wait", "--timeout", "180s",
-         "--set", "logFormat=text", "--set", "persistence.size=1Gi", "--set", "persistence.retain=false")  # fmt: skip
-    yield Operator(Kubectl(NAMESPACE))
-    helm("uninstall", "kubetune", "--wait")
-
-
-def finished(kubectl: Kubectl, name: str, *, seconds: float) -> Manifest:
-    """Wait for an experiment's end."""
-    return kubectl.until("tuneexperiment", name, lambda found: condition(found, "Finished") == "True", seconds=seconds)
-
-
-def pods(kubectl: Kubectl, name: str) -> dict[str, Manifest]:
-    """Give an experiment's pods by name."""
-    items = kubectl.get("pods", "", "--selector", f"kubetune.dev/experiment={name}")["items"]
-    return {one["metadata"]["name"]: one for one in items}
+from tests.e2e.product import ROOT, Operator, condition
 
 
 class Followed:
@@ -222,28 +198,3 @@ def test_killed_operators_lose_nothing(operator: Operator, kubectl: Kubectl, tmp
     for number in range(4):
         rows = operator.rows(f"{kubectl.namespace}/killed/killed-{number:05d}/result.json")
         assert [row["i"] for row in rows] == list(range(20))
-
-
-PROGRAM = "import kubetune\nfor i in range(3):\n    kubetune.report(accuracy=kubetune.params()['x'] * (i + 1))\n"
-
-
-def write(folder: Path, name: str, program: str, **spec: Any) -> Path:
-    """Write an experiment with one parameter x that runs this Python program in a stock image."""
-    container = {"name": "trial", "image": "python:3.13-slim", "command": ["python", "-u", "-c", program]}
-    security = {"runAsUser": 65534}
-    body = {
-        "apiVersion": "kubetune.dev/v1alpha1",
-        "kind": "TuneExperiment",
-        "metadata": {"name": name},
-        "spec": {
-            "objective": {"metric": "accuracy", "mode": "Maximize"},
-            "parameters": [{"name": "x", "uniform": {"low": 0, "high": 1}}],
-            "search": {"seed": 3},
-            "numSamples": 4,
-            "trial": {"template": {"spec": {"containers": [container], "securityContext": security}}},
-            **spec,
-        },
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(json.dumps(body))
-    return path

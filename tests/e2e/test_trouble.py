@@ -1,0 +1,80 @@
+"""What goes wrong in a cluster: each has a named reason in the status and an Event, and nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.experiments import PROGRAM, body, finished, pods, write
+from tests.e2e.kubectl import Kubectl, Refused
+from tests.e2e.product import Operator, condition
+
+WRONG = [  # what the API server refuses: the change, and words of its message
+    pytest.param({"objective": {"metric": "a b", "mode": "Maximize"}}, "spec.objective.metric", id="metric"),
+    pytest.param({"objective": {"metric": "a", "mode": "Max"}}, "spec.objective.mode", id="mode"),
+    pytest.param({"numSamples": 0}, "spec.numSamples", id="num-samples"),
+    pytest.param({"maxConcurrentTrials": 0}, "spec.maxConcurrentTrials", id="concurrent"),
+    pytest.param({"parameters": [{"name": "x", "uniform": {"low": 2, "high": 1}}]}, "low", id="low-above-high"),
+    pytest.param({"parameters": [{"name": "x", "loguniform": {"low": 0, "high": 1}}]}, "low", id="log-of-zero"),
+    pytest.param({"parameters": [{"name": "x"}]}, "spec.parameters", id="no-domain"),
+    pytest.param({"scheduler": {"asha": {"maxT": 0}}}, "maxT", id="max-t"),
+    pytest.param({"scheduler": {"asha": {"reductionFactor": 1}}}, "reductionFactor", id="reduction-factor"),
+    pytest.param({"failure": {"maxFailures": -1}}, "maxFailures", id="max-failures"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG)
+def test_the_api_server_refuses_by_field_and_rule(
+    operator: Operator, kubectl: Kubectl, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused, match=r"(?i)invalid|unknown") as refused:
+        kubectl.apply(body("wrong", PROGRAM, **change))
+    assert words in str(refused.value)
+
+
+def test_what_is_not_mutable_stays(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    kubectl("apply", "--filename", str(write(tmp_path, "fixed", PROGRAM)))
+    with pytest.raises(Refused, match=r"(?i)immutable|changed"):
+        kubectl("patch", "tune", "fixed", "--type=merge", "--patch", '{"spec": {"objective": {"metric": "loss"}}}')
+
+
+def test_a_full_quota_is_waited_for(operator: Operator, kubectl: Kubectl) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    kubectl.apply(quota)
+    kubectl.until("resourcequota", "none", lambda one: "hard" in (one.get("status") or {}))
+    kubectl.apply(body("patient", PROGRAM, numSamples=2))
+    until = time.monotonic() + 60
+    while "exceeded quota" not in kubectl("events", "--for", "tuneexperiment/patient"):
+        assert time.monotonic() < until, kubectl.events()
+        time.sleep(1)
+    assert condition(kubectl.get("tune", "patient"), "Finished") != "True"
+    kubectl("delete", "resourcequota", "none")
+    assert finished(kubectl, "patient", seconds=150)["status"]["state"] == "Completed"
+
+
+def test_an_operator_with_an_empty_volume_touches_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    kubectl("apply", "--filename", str(write(tmp_path, "before", PROGRAM)))
+    finished(kubectl, "before", seconds=120)
+    kubectl.apply(body("during", PROGRAM + "import time; time.sleep(300)\n", numSamples=2, scheduler={}))
+    kubectl.until("tune", "during", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+    running = set(pods(kubectl, "during"))
+    aside = "import pathlib,sys; r=pathlib.Path('/var/lib/kubetune'); [p.rename(p.with_name(p.name + '.aside')) for p in (r/'results', r/'volume-id')]"
+    back = (
+        "import pathlib,shutil; r=pathlib.Path('/var/lib/kubetune'); shutil.rmtree(r/'results'); (r/'volume-id').unlink(); "
+        "[p.rename(p.with_name(p.name.removesuffix('.aside'))) for p in (r/'results.aside', r/'volume-id.aside')]"
+    )
+    operator.run(aside)
+    operator.restart()
+    try:
+        found = kubectl.until("tune", "during", lambda one: condition(one, "Stalled") == "True", seconds=60)
+        assert "JournalMissing" in json.dumps(found["status"]["conditions"])
+        assert set(pods(kubectl, "during")) == running, "no pod was made or deleted"
+    finally:
+        operator.run(back)
+        operator.restart()
+    kubectl.until("tune", "during", lambda one: condition(one, "Stalled") == "False", seconds=60)
+    kubectl("delete", "tune", "during", "--wait=false")
