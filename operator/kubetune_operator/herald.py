@@ -37,6 +37,10 @@ class _Pending:
     written: Mapping[str, Any] = field(default_factory=dict)
     not_before: float = 0.0
 
+    def again(self, render: Render | None) -> None:
+        """Take back what could not be written, unless a newer one has come."""
+        self.render = self.render or render
+
 
 class Statuses:
     """The one writer of statuses."""
@@ -68,7 +72,7 @@ class Statuses:
             if due is None:
                 self._woke.clear()
                 waits = [one.not_before for one in self._pending.values() if one.render]
-                timeout = max(0.01, min(waits) - time.monotonic()) if waits else None
+                timeout = max(0.01, min(waits) - _now()) if waits else None
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woke.wait(), timeout)
                 continue
@@ -76,10 +80,10 @@ class Statuses:
             await asyncio.sleep(ALL)
 
     def _due(self) -> tuple[Place, Mapping[str, Any]] | None:
-        """Choose whose turn it is; what has not changed needs none."""
-        now = time.monotonic()
+        """Choose whose turn it is: changed conditions, then who has waited longest; what has not changed needs none."""
+        now = _now()
         chosen: tuple[Place, Mapping[str, Any]] | None = None
-        for place, pending in self._pending.items():
+        for place, pending in sorted(self._pending.items(), key=lambda item: item[1].not_before):
             if pending.render is None or pending.not_before > now:
                 continue
             status = pending.render()
@@ -93,18 +97,23 @@ class Statuses:
 
     async def _write(self, place: Place, status: Mapping[str, Any]) -> None:
         pending = self._pending[place]
-        pending.render, again = None, pending.render
-        pending.not_before = time.monotonic() + EACH
+        pending.render, render = None, pending.render
+        pending.not_before = _now() + EACH
         try:
             await self._api.patch_status(*place, status)
             pending.written = status
         except ApiAway as away:
             logger.warning("%s/%s: its status was not written: %s", *place, away)
-            pending.render = again  # unless a newer one comes
-            pending.not_before = time.monotonic() + RETRY
+            pending.again(render)
+            pending.not_before = _now() + RETRY
         except ApiRefused as refused:
             if refused.status != 404:  # deleted meanwhile
                 logger.error("%s/%s: its status was refused: %s", *place, refused)  # noqa: TRY400 - no traceback helps
+
+
+def _now() -> float:
+    """Tell the time as the event loop has it."""
+    return asyncio.get_running_loop().time()
 
 
 def _words(status: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -190,7 +199,9 @@ class Herald:
         self._changed()
 
     def _may_tell(self) -> bool:
-        now = time.monotonic()
+        now = _now()
         self._told = [one for one in self._told if one > now - 60]
+        if len(self._told) >= TROUBLES_PER_MINUTE:
+            return False
         self._told.append(now)
-        return len(self._told) <= TROUBLES_PER_MINUTE
+        return True

@@ -22,6 +22,7 @@ from kubetune_operator.experiment import Experiment, Line
 
 logger = logging.getLogger(__name__)
 MAX_TAIL = 4096  # characters of a failed program's last words
+MAX_DIGITS = 18  # of an offset
 PATIENCE = 15.0  # seconds for a body to arrive; a sidecar waits no longer for its answer
 
 # A token -> its experiment, attempt and pod uid. Raises Unauthenticated, Forbidden, AttemptClosed or Unavailable.
@@ -103,7 +104,7 @@ class Intake:
                 experiment, key, uid = await self._identity(_token(request))
                 experiment.require(key, uid)
                 stream, offset = request.query.get("stream", ""), request.query.get("offset", "")
-                if stream not in STREAMS or not (offset.isascii() and offset.isdigit()):
+                if stream not in STREAMS or not (offset.isascii() and offset.isdigit() and len(offset) <= MAX_DIGITS):
                     raise Malformed("must be ?stream=stdout or stderr&offset=N")
                 wanted, full = await keep(experiment, key, stream, int(offset), await self._bytes(request))
                 return web.json_response({"next": wanted, "closed": full})
@@ -146,6 +147,7 @@ async def _eof(experiment: Experiment, key: Key, uid: str, body: Mapping[str, An
         terminated=bool(body.get("terminated")),
         killed=bool(body.get("killed")),
         error=_one(body, "error", str),
+        oom=bool(body.get("oom")),
         tail=(_one(body, "tail", str) or "")[-MAX_TAIL:],
     )
     wanted, closed = await experiment.drained(key, uid, body["next"], end)

@@ -98,7 +98,7 @@ class Life:
         try:
             while True:
                 resource = await self._read()
-                if self._open is None and not _settled(resource, self._shared.volume.identity):
+                if self._open is None and not settled(resource, self._shared.volume.identity):
                     await self._take_up(resource)
                 if self._open is not None:
                     await self._work(self._open)
@@ -390,7 +390,7 @@ def retained(history: History, policy: str, key: Key) -> bool:
     return history.trials[key[0]].closed >= newest[-1]
 
 
-def _settled(resource: Object, volume: str) -> bool:
+def settled(resource: Object, volume: str) -> bool:
     """Say whether nothing is left to be done for it, so that its journal need not be read."""
     found = resource.get("status") or {}
     finished = any(one["type"] == "Finished" and one["status"] == "True" for one in found.get("conditions") or ())

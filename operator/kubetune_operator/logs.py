@@ -44,21 +44,22 @@ class Logs:
         path = self._folder.log(trial, self._names[stream])
         places = _read(folder / PLACES)
         size = _size(path)
-        known = places.get(stream)
-        if known is None or known[0] != attempt:
-            places[stream] = [attempt, size]
-            _replace(folder / PLACES, places)
-        base = places[stream][1]
+        latest, base = places.get(stream, (-1, 0))
+        if attempt < latest:
+            return Taken(offset + len(data), full=True)  # it came late: the next one has begun to write
+        if attempt > latest or size < base:  # the second: somebody has cut the file, and the attempt's output comes anew
+            base = size
+            _replace(folder / PLACES, {**places, stream: [attempt, base]})
         here = size - base
         if offset > here:
             return Taken(here, full=False)
         fresh = data[here - offset :]
         room = self._limit - sum(_size(self._folder.log(trial, name)) for name in set(self._names.values()))
-        if room <= 0:
+        if room < 0:
             return Taken(here, full=True)
         if len(fresh) > room:
             kept = fresh[:room]
-            newline = b"" if kept.endswith(b"\n") else b"\n"
+            newline = b"" if (kept or _last(path)).endswith(b"\n") else b"\n"
             _append(path, kept + newline + MARKER.format(limit=self._limit).encode())
             return Taken(here + room, full=True)
         if fresh:
@@ -71,6 +72,15 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _last(path: Path) -> bytes:
+    """Give the last byte of a file; a newline where there is none, as a line may begin there."""
+    if not _size(path):
+        return b"\n"
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read()
 
 
 def _read(path: Path) -> dict[str, list[int]]:
@@ -104,3 +114,8 @@ def _replace(path: Path, places: Mapping[str, list[int]]) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

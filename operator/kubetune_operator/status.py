@@ -171,9 +171,14 @@ def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]
     for one in found["conditions"]:
         added = dict(one)
         if one["type"] == "Finished" and one["status"] == "False":
-            added["message"] = ". ".join(filter(None, (words, one["message"])))
+            added["message"] = _cut(". ".join(filter(None, (words, one["message"]))), MAX_MESSAGE)
         if one["type"] == "Stalled" and one["status"] == "False" and reason in STALLING:
-            added |= {"status": "True", "reason": reason, "message": message, "lastTransitionTime": stamp(since)}
+            added |= {
+                "status": "True",
+                "reason": reason,
+                "message": _cut(message, MAX_MESSAGE),
+                "lastTransitionTime": stamp(since),
+            }
         conditions.append(added)
     return {**found, "conditions": conditions}
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from kubetune import wire
 
@@ -28,6 +29,9 @@ class Attempt:
     def __init__(self) -> None:
         self.lines: list[str | dict[str, str]] = []
         self.refused: dict[int, str] = {}
+        self.output = {"stdout": b"", "stderr": b""}
+        self.twice = 0  # bytes of output that came again
+        self.room: int | None = None  # bytes of each stream that are taken
         self.rewritten: list[int] = []  # numbers that came again with another content
         self.eof: dict[str, Any] | None = None
         self.hellos = 0
@@ -61,6 +65,16 @@ class Attempt:
                 refused.append([number, reason])
         stop = bool(self.rewritten) or (self.stop_from is not None and len(self.lines) > self.stop_from)
         return {"next": len(self.lines), "stop": stop, "reason": "enough of it" if stop else "", "refused": refused}
+
+    def logs(self, stream: str, offset: int, data: bytes) -> dict[str, Any]:
+        here = self.output[stream]
+        if offset <= len(here):
+            again = here[offset : offset + len(data)]
+            assert data.startswith(again), f"{stream} at {offset} came again, and otherwise"
+            self.twice += len(again)
+            self.output[stream] = (here + data[len(again) :])[: self.room]
+        full = self.room is not None and len(self.output[stream]) >= self.room
+        return {"next": len(self.output[stream]), "closed": full}
 
     def end(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["next"] > len(self.lines):
@@ -96,7 +110,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
-        asked = json.loads(self.rfile.read(length))
+        body = self.rfile.read(length)
+        path = urlsplit(self.path)
         attempt = self.server.attempt
         assert length <= wire.MAX_BODY
         with attempt.lock:
@@ -107,11 +122,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(401, {"error": "not the token"})
             elif attempt.gone:
                 self.answer(410, {"error": "closed"})
-            elif self.path != wire.HELLO and not attempt.greeted:
+            elif path.path != wire.HELLO and not attempt.greeted:
                 self.answer(409, {"error": "say hello first"})
+            elif path.path == wire.LOGS:
+                asked = parse_qs(path.query)
+                self.answer(200, attempt.logs(asked["stream"][0], int(asked["offset"][0]), body))
             else:
                 verbs = {wire.HELLO: attempt.hello, wire.REPORTS: attempt.reports, wire.EOF: attempt.end}
-                self.answer(200, verbs[self.path](asked))
+                self.answer(200, verbs[path.path](json.loads(body)))
 
     def answer(self, status: int, body: object) -> None:
         self.say(status, json.dumps(body).encode())

@@ -10,7 +10,7 @@ The wire (JSON bodies, `Authorization: Bearer <token>`; the attempt follows from
     POST /v1/reports  {"first": N, "lines": [LINE, ...]}
                       -> {"next": M, "stop": bool, "reason": str, "refused": [[number, reason], ...]}
     POST /v1/eof      {"next": N, "exit_code": int|null, "signal": int|null, "terminated": bool, "killed": bool,
-                       "error": str|null, "tail": str}
+                       "oom": bool, "error": str|null, "tail": str}
                       -> {"next": M, "closed": bool}
     POST /v1/logs?stream=stdout|stderr&offset=N    the bytes themselves     -> {"next": M, "closed": bool}
                       (in a cluster: a trial's output, kept from byte N of this attempt's stream on; closed: no more is taken)

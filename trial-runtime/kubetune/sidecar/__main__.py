@@ -1,5 +1,6 @@
-"""The sidecar of a trial's pod, started by path: python -I -S .../__main__.py. What it is told is in its environment.
+"""The sidecar of a trial's pod, started by path: python -I -S .../__main__.py [ROOT]. What it is told is in its environment.
 
+    ROOT                where all its paths begin; / unless it is told otherwise, so that it runs outside a pod as it does in one
     KUBETUNE_ENDPOINT   https://HOST:PORT of the intake
     KUBETUNE_CA_PEM     the certificate that signs for it
     KUBETUNE_LOG_FILES  JSON, the names of the files that output is kept in; none: output is not sent
@@ -33,12 +34,13 @@ from kubetune.sidecar.shipper import Shipper  # noqa: E402
 from kubetune.sidecar.spool import Spool  # noqa: E402
 from kubetune.sidecar.tail import Tail  # noqa: E402
 
-BIN, IO = "/kubetune/bin", "/kubetune/io"
-LAUNCHER = "/opt/kubetune/launcher/kubetune-launch"
-TOKEN = "/var/run/kubetune/token/token"  # noqa: S105 - a path
+BIN, IO = "kubetune/bin", "kubetune/io"
+LAUNCHER = "opt/kubetune/launcher/kubetune-launch"
+TOKEN = "var/run/kubetune/token/token"  # noqa: S105 - a path
 READY, EXIT, DRAINED = "ready", "exit", "drained"
 _EVERY = 0.05  # seconds between two looks for `exit`
 _MAX_EXIT = 4096  # bytes
+_NUMBERS, _FLAGS = ("exit_code", "signal"), ("terminated", "oom")
 
 
 class Sidecar:
@@ -48,6 +50,7 @@ class Sidecar:
         self._io = io
         self._shipper = shipper
         self._ready = False
+        self._drained = False
         self._over = False  # nothing more comes
         self._told_to_end = False
         self._woken = self._wake_on_signals()
@@ -63,10 +66,11 @@ class Sidecar:
                 return 0  # the program was never let begin, so there is nothing to send
             if not self._over:
                 self._mind_the_end()
-            if self._shipper.finished:
+            if self._shipper.finished and not self._drained:
                 self._leave(DRAINED)
-                if self._told_to_end:
-                    return 0
+                self._drained = True
+            if self._drained and self._told_to_end:
+                return 0
             self._pause()
 
     def _mind_the_end(self) -> None:
@@ -80,10 +84,10 @@ class Sidecar:
             self._shipper.end(None)
 
     def _leave(self, name: str) -> None:
-        """Make a file that stands for itself."""
+        """Make a file that stands for itself; a FIFO that the program has put there is not waited for."""
         path = os.path.join(self._io, name)
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644))
         except OSError as error:
             log.say(f"kubetune: {path}: {error.strerror}")
 
@@ -120,31 +124,42 @@ def _exit(path: str) -> dict[str, object] | None:
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return {"error": "the trial has tampered with /kubetune/io/exit"}
-        said = json.loads(os.read(descriptor, _MAX_EXIT).decode("utf-8", "replace"))
-    except (OSError, ValueError):
-        return {"error": "the trial has tampered with /kubetune/io/exit"}
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        said = json.loads(os.read(descriptor, _MAX_EXIT).decode("utf-8", "replace")) if regular else None
+    except (OSError, ValueError, RecursionError):
+        said = None
     finally:
         os.close(descriptor)
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or not _is_outcome(said):
         return {"error": "the trial has tampered with /kubetune/io/exit"}
-    return {name: said.get(name) for name in ("exit_code", "signal", "terminated", "oom", "error")}
+    return {name: said.get(name) for name in (*_NUMBERS, *_FLAGS, "error")}
 
 
-def main() -> int:
+def _is_outcome(said: dict[str, object]) -> bool:
+    """Say whether the intake would take it: what it refuses would be sent again for ever."""
+    numbers, flags = ([said[name] for name in names if said.get(name) is not None] for names in (_NUMBERS, _FLAGS))
+    return (
+        all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 255 for one in numbers)
+        and all(isinstance(one, bool) for one in flags)
+        and isinstance(said.get("error", ""), (str, type(None)))
+    )
+
+
+def main(root: str = "/") -> int:
     """Do it all."""
-    setup.install(LAUNCHER, BIN)
-    folder = Folder(IO)
+    io = os.path.join(root, IO)
+    setup.install(os.path.join(root, LAUNCHER), os.path.join(root, BIN))
+    folder = Folder(io)
+    mask = os.umask(0)  # the program is another user, whatever our umask
     with contextlib.suppress(FileExistsError):
         os.close(os.open(folder.reports, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        os.chmod(folder.reports, 0o666)  # noqa: S103 - the program is another user, whatever our umask
+    os.umask(mask)
     endpoint = Endpoint(os.environ["KUBETUNE_ENDPOINT"], os.environ["KUBETUNE_CA_PEM"])
     names = json.loads(os.environ.get("KUBETUNE_LOG_FILES", "[]"))
-    spools = [Spool(os.path.join(IO, name), name) for name in (("stdout", "stderr")[: len(names)])]
-    shipper = Shipper(folder, Tail(folder.reports), Intake(lambda: endpoint, TOKEN), spools)
-    return Sidecar(IO, shipper).run()
+    spools = [Spool(os.path.join(io, name), name) for name in (("stdout", "stderr")[: len(names)])]
+    shipper = Shipper(folder, Tail(folder.reports), Intake(lambda: endpoint, os.path.join(root, TOKEN)), spools)
+    return Sidecar(io, shipper).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""What only Kubernetes asks of an experiment: which pods stay, whether anything is left to be done, and what keeps pods waiting."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from kubetune_operator import status
+from kubetune_operator.api.status import MAX_MESSAGE
+from kubetune_operator.core.history import History
+from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
+from kubetune_operator.life import retained, settled
+from tests.sim.world import spec
+
+
+def closed(*closes: Close | None) -> History:
+    """Give a history whose trials' first attempts closed so, one after the other; None: it runs."""
+    history = History(spec())
+    history.apply(Created("exp", "default", "uid", {}, 1.0))
+    for number, close in enumerate(closes):
+        history.apply(Suggested(number, {"x": 0.5}, 2.0))
+        history.apply(Started(number, 0, 3.0))
+        if close is not None:
+            history.apply(Closed(number, 0, close, "", "", 10.0 + number))
+    return history
+
+
+EVERY = (Close.SUCCEEDED, Close.INTENDED, Close.FAILED, Close.DISRUPTED, None)
+
+
+class TestRetained:
+    """spec.trial.retainPods, the newest 20."""
+
+    @pytest.mark.parametrize(
+        ("policy", "stay"),
+        [
+            pytest.param("None", set(), id="None"),
+            pytest.param("Failed", {2}, id="Failed"),
+            pytest.param("All", {0, 1, 2, 3}, id="All"),
+        ],
+    )
+    def test_by_policy(self, policy: str, stay: set[int]) -> None:
+        history = closed(*EVERY)
+        assert {number for number in range(len(EVERY)) if retained(history, policy, (number, 0))} == stay
+
+    @pytest.mark.parametrize("policy", ["Failed", "All"])
+    def test_the_newest_twenty(self, policy: str) -> None:
+        history = closed(*[Close.FAILED] * 30)
+        assert [number for number in range(30) if retained(history, policy, (number, 0))] == list(range(10, 30))
+
+    def test_what_does_not_count_takes_no_place(self) -> None:
+        history = closed(Close.FAILED, *[Close.SUCCEEDED] * 30)
+        assert retained(history, "Failed", (0, 0))
+        assert not retained(history, "All", (0, 0))
+
+    @pytest.mark.parametrize("policy", ["None", "Failed", "All"])
+    def test_a_pod_of_no_trial_goes(self, policy: str) -> None:
+        assert not retained(closed(Close.FAILED), policy, (1, 0))
+
+
+OVER: dict[str, Any] = {
+    "metadata": {"generation": 2},
+    "status": {
+        "observedGeneration": 2,
+        "conditions": [{"type": "Finished", "status": "True"}, {"type": "Stalled", "status": "False"}],
+        "journal": {"uid": "u", "volumeID": "ours"},
+    },
+}
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    made = copy.deepcopy(OVER)
+    made["status"] |= parts
+    return {"metadata": made["metadata"], "status": {name: part for name, part in made["status"].items() if part is not None}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "nothing_left"),
+    [
+        pytest.param(OVER, True, id="finished"),
+        pytest.param(changed(journal=None), True, id="finished without a journal: its spec was wrong"),
+        pytest.param(changed(conditions=[{"type": "Finished", "status": "False"}]), False, id="running"),
+        pytest.param(changed(conditions=None), False, id="no conditions"),
+        pytest.param(changed(observedGeneration=1), False, id="edited since"),
+        pytest.param(changed(observedGeneration=None), False, id="never observed"),
+        pytest.param(changed(journal={"uid": "u", "volumeID": "another"}), False, id="its journal is on another volume"),
+        pytest.param({"metadata": {"generation": 1}}, False, id="new"),
+        pytest.param({"metadata": {"generation": 1}, "status": None}, False, id="null"),
+    ],
+)
+def test_whether_a_journal_need_not_be_read(resource: dict[str, Any], *, nothing_left: bool) -> None:
+    assert settled(resource, "ours") is nothing_left
+
+
+# --- pods that do not begin ---
+
+
+def shown(*troubles: tuple[str, str, float], history: History | None = None) -> dict[str, dict[str, Any]]:
+    found = status.troubled(status.render(history or closed(None), "exp"), troubles)
+    return {one["type"]: one for one in found["conditions"]}
+
+
+UNSCHEDULABLE = ("Unschedulable", "0/3 nodes are available", 100.0)
+UNREACHABLE = ("ReporterUnreachable", "no answer", 200.0)
+
+
+def test_without_trouble_the_status_is_as_it_was() -> None:
+    rendered = status.render(closed(None), "exp")
+    assert status.troubled(rendered, []) == rendered
+
+
+def test_what_time_may_mend_is_told_and_stalls_nothing() -> None:
+    conditions = shown(UNSCHEDULABLE, ("ImagePullBackOff", "not found", 150.0))
+    assert conditions["Finished"]["message"] == "2 pods cannot begin: Unschedulable: 0/3 nodes are available"
+    assert conditions["Finished"]["status"] == conditions["Stalled"]["status"] == "False"
+
+
+def test_what_only_a_human_mends_comes_first_and_stalls() -> None:
+    conditions = shown(UNSCHEDULABLE, UNREACHABLE)
+    assert conditions["Finished"]["message"] == "2 pods cannot begin: ReporterUnreachable: no answer"
+    stalled = conditions["Stalled"]
+    assert (stalled["status"], stalled["reason"], stalled["message"]) == ("True", "ReporterUnreachable", "no answer")
+    assert stalled["lastTransitionTime"] == "1970-01-01T00:03:20Z"
+
+
+def test_trouble_changes_nothing_of_what_it_is_added_to() -> None:
+    rendered = status.render(closed(None), "exp")
+    before = copy.deepcopy(rendered)
+    status.troubled(rendered, [UNREACHABLE])
+    assert rendered == before
+
+
+def test_a_message_is_never_longer_than_the_api_takes() -> None:
+    conditions = shown(("ReporterUnreachable", "x" * 100_000, 1.0))
+    assert len(conditions["Finished"]["message"]) <= MAX_MESSAGE
+    assert len(conditions["Stalled"]["message"]) <= MAX_MESSAGE
+
+
+@pytest.mark.parametrize("time", [0.0, 1.0, 1795478400.0])
+def test_a_time_is_read_as_it_was_spelled(time: float) -> None:
+    assert status.seconds(status.stamp(time)) == time
