@@ -29,6 +29,7 @@ _NODE_GONE = frozenset({"NodeLost", "NodeShutdown", "Preempting", "Shutdown", "T
 _NOT_STARTED = frozenset({"ContainerCannotRun", "StartError"})  # a container's: the command could not be run
 _LOST = "ContainerStatusUnknown"  # a container's: the node has lost it
 _ORDINARY = frozenset({"", "ContainerCreating", "PodInitializing"})  # what a container waits for that goes well
+_SAME = {"ImagePullBackOff": "ErrImagePull"}  # a container's reason alternates between them, and both say one thing
 _NO_COMMAND = 127  # what a shell answers for a command that it cannot run; `plan` reads it so
 
 Object = Mapping[str, Any]
@@ -38,7 +39,7 @@ Object = Mapping[str, Any]
 class Trouble:
     """What keeps a pod from running its program, in Kubernetes' own word."""
 
-    reason: str  # "Unschedulable", "ImagePullBackOff", "CreateContainerConfigError", …
+    reason: str  # "Unschedulable", "ErrImagePull", "CreateContainerConfigError", …
     message: str
     since: float  # not exact for a container: from when it could have started
 
@@ -138,8 +139,9 @@ def trouble(pod: Object, now: float) -> Trouble | None:
         for one in _statuses(pod, kind):
             waiting = _state_of(one).get("waiting") or {}
             ours = one["name"] == SIDECAR
-            if (waiting.get("reason") or "") not in _ORDINARY and (ours or not running):
-                return Trouble(waiting["reason"], f"container {one['name']}: {_words(one, waiting)}", _since(pod, before))
+            reason = str(waiting.get("reason") or "")
+            if reason not in _ORDINARY and (ours or not running):
+                return Trouble(_SAME.get(reason, reason), f"container {one['name']}: {_words(one, waiting)}", _since(pod, before))
     return _sidecar_trouble(pod, now)
 
 

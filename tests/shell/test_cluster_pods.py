@@ -465,8 +465,8 @@ def waiting(reason: str, since: float) -> Mapping[str, Any]:
     ("reason", "ago", "fails"),
     [
         pytest.param("InvalidImageName", 0, True, id="hopeless"),
-        pytest.param("ImagePullBackOff", 10, False, id="a registry may be away for a moment"),
-        pytest.param("ImagePullBackOff", 40, True, id="but not for long"),
+        pytest.param("ErrImagePull", 10, False, id="a registry may be away for a moment"),
+        pytest.param("ErrImagePull", 40, True, id="but not for long"),
         pytest.param("CrashLoopBackOff", 999, False, id="what may mend itself"),
     ],
 )

@@ -112,7 +112,7 @@ def test_without_trouble_the_status_is_as_it_was() -> None:
 
 
 def test_what_time_may_mend_is_told_and_stalls_nothing() -> None:
-    conditions = shown(UNSCHEDULABLE, ("ImagePullBackOff", "not found", 150.0))
+    conditions = shown(UNSCHEDULABLE, ("ErrImagePull", "not found", 150.0))
     assert conditions["Finished"]["message"] == "2 pods cannot begin: Unschedulable: 0/3 nodes are available"
     assert conditions["Finished"]["status"] == conditions["Stalled"]["status"] == "False"
 

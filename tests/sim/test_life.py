@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubetune_operator import status
+from kubetune_operator.core.plan import PodPhase
 from kubetune_operator.core.records import Closed, End, Ended, Started
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.spec import Failure, StopExperiment
@@ -203,6 +205,18 @@ def test_when_the_first_trials_all_fail_alike_the_experiment_ends_with_that_reas
     world.run()
     assert world.history.finished
     assert world.history.finished.reason == "NotStarted"
+    assert len(world.history.trials) <= 6
+
+
+def test_pods_that_never_begin_fail_alike_whatever_each_is_said_to_lack() -> None:
+    world = World(spec(num_samples=50, max_concurrent=3), steady(90))
+    while not world.history.finished:
+        world.turn()
+        for key, pod in world.pods.items():
+            if pod.phase is PodPhase.RUNNING:
+                world.pods[key] = replace(pod, failure=("ErrImagePull", f"said at {world.now}, of {key}"))
+        world.tick()
+    assert world.history.finished.reason == "ErrImagePull"
     assert len(world.history.trials) <= 6
 
 

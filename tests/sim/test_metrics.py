@@ -76,6 +76,20 @@ class TestTheExperimentEnds:
         assert reason == "MetricMissing"
         assert message.startswith(f"{count} whole budget without reporting")
 
+    @pytest.mark.parametrize(("limit", "count"), [(3, 3), (4, 4), (8, 8)], ids="{} at once".format)
+    def test_with_no_more_attempts_than_ran_when_the_first_came_to_its_end(self, limit: int, count: int) -> None:
+        program = lambda trial, attempt, params: Script([{"acc": 1}] * (1 + 3 * trial))  # noqa: E731
+        world = World(spec(num_samples=50, max_concurrent=limit), program)
+        assert ended(world)[0] == "MetricMissing"
+        assert len(world.created) == count
+
+    def test_with_others_in_the_place_of_those_that_failed(self) -> None:
+        program = lambda trial, attempt, params: Script([{"acc": 1}] * (trial + 1), End(exit_code=trial % 2))  # noqa: E731
+        world = World(spec(num_samples=50, max_concurrent=3), program)
+        assert ended(world)[0] == "MetricMissing"
+        assert len(world.history.without_metric) == 3
+        assert len(world.created) <= 6
+
     @pytest.mark.parametrize("changes", [{"stop": {"training_iteration": 2}}, {}], ids=["by a criterion of stop", "done"])
     def test_also_where_trials_are_stopped_with_their_budget_spent(self, changes: dict[str, Any]) -> None:
         assert ended(reporting({"acc": 1}, {"acc": 1, "done": True}, *[{"acc": 2}] * 90, **changes))[0] == "MetricMissing"

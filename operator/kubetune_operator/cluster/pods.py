@@ -30,7 +30,6 @@ HOPELESS = {
     "InvalidImageName": 0.0,
     "ErrImageNeverPull": 0.0,
     "ErrImagePull": 30.0,
-    "ImagePullBackOff": 30.0,
     "CreateContainerConfigError": 30.0,
     "CreateContainerError": 30.0,
     "RunContainerError": 30.0,

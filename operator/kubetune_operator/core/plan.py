@@ -266,7 +266,8 @@ def _failures(history: History) -> Iterator[tuple[str, str]]:
         yield "FailFast", f"trial {history.name(first.number)} failed ({first.reason}: {first.account}) and failFast is set"
     # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
     first_ones = history.trials[: max(2, min(spec.max_concurrent, spec.total))]
-    causes = {(trial.reason, trial.message) for trial in first_ones}
+    # What a cluster says of a pod that never began differs from one to the next; what a program says is the program's.
+    causes = {(trial.reason, "" if trial.intent is Intent.FAIL else trial.message) for trial in first_ones}
     if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
         yield first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].account}"
     allowed = spec.stop_experiment.max_failed_trials
@@ -284,12 +285,27 @@ def metric_missing(history: History) -> str:
     """
     metric = history.spec.objective.metric
     count = len(history.without_metric)
-    enough = 1 if history.ended >= history.spec.total else min(3, history.spec.max_concurrent)
+    enough = 1 if history.ended >= history.spec.total else _enough_without(history)
     if count < enough or metric not in history.sightings.unreported:
         return ""
     which = "1 trial had its whole budget" if count == 1 else f"{count} trials had their whole budget"
     instead = not_a_number(history, metric) or history.sightings.hint(metric)
     return f"{which} without reporting the objective's metric {metric}; {instead}"
+
+
+def _enough_without(history: History) -> int:
+    """Give how many trials without the objective show that nobody reports it."""
+    return min(3, history.spec.max_concurrent)
+
+
+def _suspects(history: History) -> int | None:
+    """Give how many more attempts would settle a suspicion that nobody reports the objective; None: there is none.
+
+    What runs may settle it without a further one: a misspelt metric must not burn a budget.
+    """
+    if not history.without_metric or history.spec.objective.metric not in history.sightings.unreported:
+        return None
+    return max(0, _enough_without(history) - len(history.without_metric) - len(history.open))
 
 
 def not_a_number(history: History, metric: str) -> str:
@@ -314,6 +330,8 @@ def _starts(history: History, room: Room, now: float) -> tuple[list[tuple[Record
         return [], None
     limit = history.spec.max_concurrent if room.capacity is None else min(history.spec.max_concurrent, max(1, room.capacity))
     free = limit - len(history.open)
+    if (suspects := _suspects(history)) is not None:
+        free = min(free, suspects)
     steps: list[tuple[Record, Act | None]] = []
     wakes: list[float] = []
     for number in history.waiting:
