@@ -17,6 +17,7 @@ from tests.e2e.product import CHART, IMAGES, NAMESPACE, Operator, helm
 KUBECONFIG = os.environ.get("KUBECONFIG")
 MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
 LOAD = os.environ.get("KUBETUNE_CLUSTER_LOAD", "")  # a command that takes a docker-archive and brings its images to every node
+KEEP = os.environ.get("KUBETUNE_KEEP", "")  # set: kubetune stays installed, for whoever runs the suite again and again
 ON = pytest.StashKey[str]()
 numbers = itertools.count(1)
 
@@ -84,4 +85,5 @@ def operator(load_image: Callable[[Path], None]) -> Iterator[Operator]:
     helm("upgrade", "--install", "kubetune", str(CHART), "--create-namespace", "--wait", "--timeout", "180s",
          "--set", "logFormat=text", "--set", "persistence.size=1Gi", "--set", "persistence.retain=false")  # fmt: skip
     yield Operator(Kubectl(NAMESPACE))
-    helm("uninstall", "kubetune", "--wait")
+    if not KEEP:
+        helm("uninstall", "kubetune", "--wait")
