@@ -42,6 +42,48 @@ def test_what_is_not_mutable_stays(operator: Operator, kubectl: Kubectl, tmp_pat
         kubectl("patch", "tune", "fixed", "--type=merge", "--patch", '{"spec": {"objective": {"metric": "loss"}}}')
 
 
+def test_a_program_that_takes_more_memory_than_its_limit(operator: Operator, kubectl: Kubectl) -> None:
+    wanted = body("hungry", PROGRAM + "x = [bytearray(2**20) for _ in range(2000)]\n", numSamples=2)
+    container = wanted["spec"]["trial"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"limits": {"memory": "96Mi"}}
+    wanted["spec"]["trial"]["retainPods"] = "Failed"
+    kubectl.apply(wanted)
+    found = finished(kubectl, "hungry", seconds=120)
+    assert found["status"]["state"] == "OOMKilled", found["status"]
+    assert "ExperimentFinished" in kubectl("events", "--for", "tuneexperiment/hungry")
+    said = operator.read(f"{kubectl.namespace}/hungry/hungry-00000/error.txt").decode()
+    assert "OOMKilled" in said
+    assert "exit code 137" in said
+    (status,) = kubectl.get("pod", "hungry-00000-0")["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 137
+
+
+def test_an_image_that_does_not_exist(operator: Operator, kubectl: Kubectl) -> None:
+    wanted = body("nothing", PROGRAM, numSamples=20, maxConcurrentTrials=2)
+    wanted["spec"]["trial"]["template"]["spec"]["containers"][0]["image"] = "kubetune.invalid/nobody/nothing:1"
+    kubectl.apply(wanted)
+    found = finished(kubectl, "nothing", seconds=180)
+    assert found["status"]["state"] == "ErrImagePull", found["status"]
+    assert condition(found, "Succeeded") == "False"
+    assert "ErrImagePull" in kubectl("events", "--for", "tuneexperiment/nothing")
+    assert "kubetune.invalid" in operator.read(f"{kubectl.namespace}/nothing/nothing-00000/error.txt").decode()
+    assert len(operator.rows(f"{kubectl.namespace}/nothing/nothing-00000/result.json")) == 0
+    assert found["status"]["trials"]["failed"] <= 3, "the first two fail alike, and what was begun meanwhile"
+
+
+def test_a_misspelt_metric_costs_three_attempts(operator: Operator, kubectl: Kubectl) -> None:
+    program = "import random, time, kubetune\nfor i in range(3):\n    kubetune.report(acc=i)\n    time.sleep(random.random())\n"
+    kubectl.apply(body("misspelt", program, numSamples=20, maxConcurrentTrials=3))
+    found = finished(kubectl, "misspelt", seconds=120)
+    assert condition(found, "Stalled") == "True"
+    assert found["status"]["state"] == "MetricMissing"
+    (stalled,) = (one for one in found["status"]["conditions"] if one["type"] == "Stalled")
+    assert stalled["reason"] == "MetricMissing"
+    assert "did you mean acc?" in stalled["message"]
+    assert "did you mean acc?" in kubectl("events", "--for", "tuneexperiment/misspelt")
+    assert sum(found["status"]["trials"].get(kind, 0) for kind in ("succeeded", "stopped", "failed", "cancelled")) == 3
+
+
 def test_a_full_quota_is_waited_for(operator: Operator, kubectl: Kubectl) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     kubectl.apply(quota)

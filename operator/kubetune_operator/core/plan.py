@@ -186,7 +186,8 @@ def _disruption(end: End | None) -> str:
 
 def _program(attempt: Attempt, end: End) -> tuple[Close, str, str]:
     if end.oom:
-        return Close.FAILED, "OOMKilled", "it used more memory than its limit"
+        code = end.exit_code if end.signal is None else 128 + end.signal
+        return Close.FAILED, "OOMKilled", f"it used more memory than its limit (exit code {code})"
     if end.error:
         return Close.FAILED, "NotStarted" if end.exit_code in {126, 127} else "Lost", end.error
     if end.signal is not None:
