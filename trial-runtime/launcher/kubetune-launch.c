@@ -197,10 +197,11 @@ static int claim(int folder) {
     return running;
 }
 
-/* The kernel's own count: the kubelet's word comes later, and not with every runtime. */
+/* The kernel's own count: the kubelet's word comes later, and not with every runtime. The second file is that of cgroup v1. */
 static int out_of_memory(int status) {
     char text[1024] = "\n";
     int file = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
+    if (file < 0) file = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
     const char *count = file >= 0 && read(file, text + 1, sizeof text - 2) > 0 ? strstr(text, "\noom_kill ") : NULL;
     close(file);
     return count && atoll(count + 10) > 0 && (WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 137);

@@ -10,9 +10,12 @@ from tests.runtime.intake import wait_until
 from tests.runtime.launcher.conftest import Pod, after, ran
 
 LATE = b"kubetune-launch: the sidecar did not say in time that everything is acknowledged\n"
-CGROUP = (
-    'mount -t tmpfs none /sys/fs/cgroup; printf "low 0\\nhigh 0\\nmax 9\\noom 1\\n%b" "$COUNT" > /sys/fs/cgroup/memory.events'
-)
+CGROUP = 'mount -t tmpfs none /sys/fs/cgroup; mkdir /sys/fs/cgroup/memory; printf "%b" "$COUNT" > "/sys/fs/cgroup/$COUNTED"'
+V2, V1 = "memory.events", "memory/memory.oom_control"  # the file of each version of cgroups …
+BEFORE = {
+    V2: "low 0\\nhigh 0\\nmax 9\\noom 1\\n",
+    V1: "oom_kill_disable 0\\nunder_oom 0\\n",
+}  # … and what precedes the count in it
 
 
 def test_it_waits_until_everything_is_acknowledged(pod: Pod) -> None:
@@ -51,19 +54,21 @@ def test_told_to_end_it_does_not_use_up_the_grace(pods: list[Pod]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "count", "oom"),
+    ("script", "file", "count", "oom"),
     [
-        pytest.param("kill -KILL $$", "oom_kill 1\\n", True, id="killed, and the kernel has killed"),
-        pytest.param("exit 137", "oom_kill 12\\noom_group_kill 0\\n", True, id="a shell's word for it"),
-        pytest.param("kill -KILL $$", "oom_kill 0\\n", False, id="killed by somebody else"),
-        pytest.param("kill -TERM $$", "oom_kill 1\\n", False, id="another signal"),
-        pytest.param("exit 1", "oom_kill 1\\n", False, id="another end"),
-        pytest.param("kill -KILL $$", "", False, id="an old kernel"),
+        pytest.param("kill -KILL $$", V2, "oom_kill 1\\n", True, id="killed, and the kernel has killed"),
+        pytest.param("exit 137", V2, "oom_kill 12\\noom_group_kill 0\\n", True, id="a shell's word for it"),
+        pytest.param("kill -KILL $$", V2, "oom_kill 0\\n", False, id="killed by somebody else"),
+        pytest.param("kill -TERM $$", V2, "oom_kill 1\\n", False, id="another signal"),
+        pytest.param("exit 1", V2, "oom_kill 1\\n", False, id="another end"),
+        pytest.param("kill -KILL $$", V2, "", False, id="an old kernel"),
+        pytest.param("kill -KILL $$", V1, "oom_kill 1\\n", True, id="killed, and the kernel has killed: cgroup v1"),
+        pytest.param("kill -KILL $$", V1, "oom_kill 0\\n", False, id="killed by somebody else: cgroup v1"),
     ],
 )
-def test_it_says_when_the_memory_was_not_enough(pod: Pod, script: str, count: str, oom: bool) -> None:  # noqa: FBT001
+def test_it_says_when_the_memory_was_not_enough(pod: Pod, script: str, file: str, count: str, oom: bool) -> None:  # noqa: FBT001
     pod.drain()
-    ran(pod.start("sh", "-c", script, within=after(CGROUP, count=count)))
+    ran(pod.start("sh", "-c", script, within=after(CGROUP, counted=file, count=BEFORE[file] + count)))
     assert pod.exit["oom"] == oom
 
 
