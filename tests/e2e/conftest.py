@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kubectl import Kubectl, Manifest, Refused
-from tests.e2e.product import CHART, IMAGES, NAMESPACE, Operator, helm
+from tests.e2e.product import CHART, IMAGES, NAMESPACE, Figures, Operator, helm
 
 KUBECONFIG = os.environ.get("KUBECONFIG")
 MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
 LOAD = os.environ.get("KUBETUNE_CLUSTER_LOAD", "")  # a command that takes a docker-archive and brings its images to every node
 KEEP = os.environ.get("KUBETUNE_KEEP", "")  # set: kubetune stays installed, for whoever runs the suite again and again
 ON = pytest.StashKey[str]()
+FIGURES = pytest.StashKey[Figures]()
 numbers = itertools.count(1)
 
 
@@ -33,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
             f"tests/e2e needs a cluster, and the one of KUBECONFIG={KUBECONFIG} does not answer: {error}"
         ) from None
     versions = " and ".join(sorted({node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes}))
+    config.stash[FIGURES] = Figures()
     config.stash[ON] = f"Kubernetes {versions}, {len(nodes)} node{'s' if len(nodes) > 1 else ''}, {MADE}"
 
 
@@ -42,9 +44,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many tests ran, and on what."""
+    """Say what was measured, how many tests ran, and on what."""
+    for line in config.stash[FIGURES].lines:
+        terminalreporter.write_line(line)
     ran = sum(len(terminalreporter.getreports(outcome)) for outcome in ("passed", "failed"))
     terminalreporter.write_sep("-", f"{ran} e2e tests ran on {config.stash[ON]}")
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Give what takes note of a figure to be printed at the end."""
+    return request.config.stash[FIGURES]
 
 
 @pytest.fixture

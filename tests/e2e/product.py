@@ -57,6 +57,17 @@ class Operator:
         return self.kubectl("logs", "deploy/kubetune", "--tail", "400")
 
 
+class Figures:
+    """What the suite has measured, each beside its goal; printed at the end of the run, and no assertion."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, what: str, value: float, goal: float) -> None:
+        """Take note of a figure; less is better."""
+        self.lines.append(f"{what}: {value:.1f} (goal {goal:g}{'' if value <= goal else ', missed'})")
+
+
 def condition(found: Mapping[str, Any], kind: str) -> str:
     """Give a condition's status, or nothing."""
     conditions = (found.get("status") or {}).get("conditions") or ()
