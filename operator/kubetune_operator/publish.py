@@ -14,7 +14,7 @@ from typing import Protocol
 from kubetune_operator import rows, status
 from kubetune_operator.core.history import History, Judged, Phase, Trial
 from kubetune_operator.core.plan import IGNORED_SIGTERM
-from kubetune_operator.core.records import Close, Closed, Ended, Record, Refused, Suggested
+from kubetune_operator.core.records import Close, Closed, Ended, Outcome, Record, Refused, Suggested
 from kubetune_operator.core.space import nested
 from kubetune_operator.experiment import Past
 from kubetune_operator.files import Files
@@ -68,6 +68,8 @@ class Publisher:
             if isinstance(record, Closed) and (failure := self._failure(record, self._history.trials[record.trial].failures)):
                 self._files.fail(self._trial(record.trial), failure)
             if isinstance(record, Ended):
+                if failure := _given_up(self._history.trials[record.trial]):
+                    self._files.fail(self._trial(record.trial), failure)
                 self._files.finish(self._trial(record.trial), record.reason)
         if time.monotonic() >= self._tables_at:
             self.tables()
@@ -84,6 +86,8 @@ class Publisher:
             if failure := self._failure(closed, count[closed.trial]):
                 failures[closed.trial].append(failure)
         for trial in past.history.trials:
+            if failure := _given_up(trial):
+                failures[trial.number].append(failure)
             reason = trial.reason if trial.phase is Phase.ENDED else None
             its = by_trial[trial.number]
             self._files.level(self._trial(trial.number), nested(trial.params), its, reason, failures[trial.number])
@@ -120,3 +124,12 @@ class Publisher:
 
     def _trial(self, number: int) -> str:
         return status.trial_name(self._name, number)
+
+
+def _given_up(trial: Trial) -> rows.Failure | None:
+    """Give the failure of a trial that failed though no attempt of it did: it was taken away too often."""
+    if trial.outcome is not Outcome.FAILED or trial.close is not Close.DISRUPTED:
+        return None
+    often = "it was taken away once" if trial.disruptions == 1 else f"it was taken away {trial.disruptions} times"
+    why = f"{trial.reason}: {trial.message} (attempt {trial.attempts - 1})"
+    return rows.Failure(trial.failures + 1, trial.ended, f"{why}; {often}, more than failure.maxDisruptions allows")
