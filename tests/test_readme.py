@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubetune import cli
+from kubetune_operator.checked import MUTABLE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -42,6 +43,12 @@ def test_its_exit_codes_are_those_of_the_help() -> None:
         (number, words.replace("`", "")) for number, words in table
     ]
     assert len(table) == 5
+
+
+def test_what_may_be_changed_is_what_it_names() -> None:
+    sentence = re.search(r"A changed YAML is refused, except (.*?):", README, re.DOTALL)
+    assert sentence
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == {*MUTABLE} - {"suspend"}, "there is nothing to suspend on this machine"
 
 
 def code(text: str) -> str:
