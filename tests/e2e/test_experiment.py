@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.experiments import PROGRAM, finished, pods, write
-from tests.e2e.kubectl import Kubectl, Manifest, Refused
+from tests.e2e.followed import Followed
+from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import ROOT, Operator, condition
-
-
-class Followed:
-    """The logs of an experiment's pods, followed from their start, and when each pod was seen for the last time."""
-
-    def __init__(self, kubectl: Kubectl, name: str) -> None:
-        self._kubectl = kubectl
-        self._name = name
-        self._followers: dict[str, subprocess.Popen[str]] = {}
-        self.last_seen: dict[str, float] = {}
-
-    def look(self) -> dict[str, Manifest]:
-        """Look at the pods once; begin to follow those whose program has begun."""
-        found = pods(self._kubectl, self._name)
-        for name, pod in found.items():
-            self.last_seen[name] = time.time()
-            states = [one["state"] for one in pod["status"].get("containerStatuses", ())]
-            if name not in self._followers and any("running" in one or "terminated" in one for one in states):
-                command = ["kubectl", "--namespace", self._kubectl.namespace, "logs", "--follow", name, "--container", "trial"]
-                self._followers[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return found
-
-    def said(self) -> dict[str, list[str]]:
-        """Wait for the ends, and give each pod's lines."""
-        return {name: follower.communicate(timeout=60)[0].splitlines() for name, follower in self._followers.items()}
 
 
 def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl: Kubectl) -> None:
