@@ -11,12 +11,35 @@ from typing import Any
 from tests.shell.experiments import UNKNOWN, Wrong, both, drop, parameter, put
 
 P4 = "spec.parameters[4]"
+M0 = "spec.scheduler.pbt.hyperparamMutations[0]"
 UNIFORM = {"uniform": {"low": 0, "high": 1}}
+SWAPPED = "high", "must be at least low", "swap low and high"  # what crosses the fields of a primitive: field, rule, remedy
+EMPTY = "high", "must be greater than low, because high itself is never drawn", "raise high"
+FINE = "q", "must not be so small that", "raise q"
+BETWEEN = "", "must leave a multiple of q", "widen the range or lower q"
 
 
 def nested(levels: int) -> Any:
     """Give lists inside one another."""
     return [nested(levels - 1)] if levels else 1
+
+
+def pbt(**fields: Any) -> Any:
+    """Schedule by PBT, with one mutation."""
+    return put("spec.scheduler", {"pbt": {"hyperparamMutations": [fields]}})
+
+
+def breaches(primitive: str, problem: tuple[str, str, str], value: str, **fields: Any) -> list[Wrong]:
+    """Break a rule of a primitive, in each of the two places where one may stand."""
+    field, rule, remedy = problem
+    inside = f".{primitive}.{field}".rstrip(".")
+    where = ((P4, parameter, "x", ""), (M0, pbt, "lr", " in a mutation"))
+    return [
+        Wrong(
+            f"{primitive}: {rule}{suffix}", spoil(**{"name": name, primitive: fields}), place + inside, rule, value, remedy, rule
+        )
+        for place, spoil, name, suffix in where
+    ]
 
 
 # fmt: off
@@ -31,9 +54,9 @@ IDENTITY = [
     Wrong("name in capitals", put("metadata.name", "Digits"),
           "metadata.name", "must be lower-case letters", "'Digits'", "rename it", "lowercase RFC 1123"),
     Wrong("name with dots", put("metadata.name", "digits.v2"),
-          "metadata.name", "must be lower-case letters", "'digits.v2'", "rename it", "must have a name of at most 52 lower-case"),
+          "metadata.name", "must be lower-case letters", "'digits.v2'", "rename it", "must have at most 52 lower-case letters, digits and -, as pods are named after it, got digits.v2"),
     Wrong("name too long", put("metadata.name", "d" * 53),
-          "metadata.name", "must have at most 52 characters", "'ddd", "shorten it by 1", "must have a name of at most 52"),
+          "metadata.name", "must have at most 52 characters", "'ddd", "shorten it by 1", "must have at most 52 lower-case letters"),
     Wrong("namespace no string", put("metadata.namespace", 7),
           "metadata.namespace", "must be lower-case letters", "7", "rename it", "metadata.namespace"),
     Wrong("misspelt label", put("metadata.label", {"a": "b"}),
@@ -87,8 +110,6 @@ SPACE = [
           f"{P4}.logUniform", "is not a field here", "'low'", "did you mean loguniform?", UNKNOWN),
     Wrong("no high", parameter(name="x", uniform={"low": 1}),
           f"{P4}.uniform.high", "is required", "", "add high: the end", f"{P4}.uniform.high: Required"),
-    Wrong("ends swapped", parameter(name="x", uniform={"low": 2, "high": 0.5}),
-          f"{P4}.uniform.high", "must be at least low", "0.5", "swap low and high", "must be at least low, got 0.5"),
     Wrong("log from zero", parameter(name="x", loguniform={"low": 0, "high": 1}),
           f"{P4}.loguniform.low", "must be greater than 0", "0", "use a number above 0", "should be greater than 0"),
     Wrong("no step", parameter(name="x", quniform={"low": 0, "high": 1}),
@@ -97,16 +118,12 @@ SPACE = [
           f"{P4}.quniform.low", "must be a multiple of q", "0.1", "move low to a multiple of q", ""),
     Wrong("negative step", parameter(name="x", qrandn={"q": -1}),
           f"{P4}.qrandn.q", "must be greater than 0", "-1", "use a number above 0", "should be greater than 0"),
-    Wrong("no whole number", parameter(name="x", randint={"low": 4, "high": 4}),
-          f"{P4}.randint.high", "must be greater than low", "4", "raise high", "must be greater than low, because"),
     Wrong("half a bound", parameter(name="x", randint={"low": 1, "high": 2.5}),
           f"{P4}.randint.high", "must be a whole number", "2.5", "write a whole number", "must be of type integer"),
     Wrong("quoted bound", parameter(name="x", randint={"low": "1", "high": 2}),
           f"{P4}.randint.low", "must be a whole number", "'1'", "without quotes", "must be of type integer"),
     Wrong("true as a bound", parameter(name="x", uniform={"low": True, "high": 2}),
           f"{P4}.uniform.low", "must be a number", "true", "write a number", "must be of type number"),
-    Wrong("no multiple in range", parameter(name="x", qrandint={"low": 11, "high": 19, "q": 10}),
-          f"{P4}.qrandint", "must leave a multiple of q", "", "widen the range or lower q", "must leave a multiple of q"),
     Wrong("bound too large", parameter(name="x", uniform={"low": 0, "high": 1e16}),
           f"{P4}.uniform.high", "must be at most 9000000000000000", "10000000000000000", "use 9000000000000000 or less", "should be less than"),
     Wrong("empty choice", parameter(name="x", choice=[]), f"{P4}.choice", "must have at least 1 entry", "0", "add to it",
@@ -125,6 +142,22 @@ SPACE = [
           f"{P4}.choice[0].$param", "must be an object", "5", "write its fields beneath it", ""),
     Wrong("value too deep", parameter(name="x", choice=[nested(40)]), f"{P4}.choice" + "[0]" * 33, "levels deep", "", "flatten it", ""),
     Wrong("far too deep", parameter(name="x", choice=[nested(80)]), f"{P4}.choice" + "[0]" * 61, "must not be nested deeper", "", "flatten it", ""),
+]
+
+PRIMITIVES = [
+    *breaches("uniform", SWAPPED, "0.5", low=2, high=0.5),
+    *breaches("quniform", SWAPPED, "2", low=4, high=2, q=2),
+    *breaches("loguniform", SWAPPED, "2", low=4, high=2),
+    *breaches("qloguniform", SWAPPED, "2", low=4, high=2, q=2),
+    *breaches("qrandint", SWAPPED, "2", low=4, high=2, q=2),
+    *breaches("qlograndint", SWAPPED, "2", low=4, high=2, q=2),
+    *breaches("randint", EMPTY, "4", low=4, high=4),
+    *breaches("lograndint", EMPTY, "4", low=4, high=4),
+    *breaches("quniform", FINE, "1e-16", low=0, high=2, q=1e-16),
+    *breaches("qloguniform", FINE, "1e-16", low=1, high=2, q=1e-16),
+    *breaches("qrandn", FINE, "1e-16", q=1e-16),
+    *breaches("qrandint", BETWEEN, "", low=11, high=19, q=10),
+    *breaches("qlograndint", BETWEEN, "", low=11, high=19, q=10),
 ]
 
 BUDGET = [
@@ -148,6 +181,11 @@ BUDGET = [
     Wrong("grid by a model", put("spec.search.tpe", {}),
           "spec.search", "must be random where a parameter has gridSearch", "tpe", "use choice instead of gridSearch",
           "must be random where a parameter has gridSearch"),
+    Wrong("group of one variable", both(drop("spec.parameters[3]"), put("spec.search.tpe.group", True)),
+          "spec.search.tpe.group", "must be false unless multivariate is true", "true", "set multivariate to true",
+          "must be false unless multivariate is true"),
+    Wrong("a point of nothing", put("spec.search.pointsToEvaluate", [{}]),
+          "spec.search.pointsToEvaluate[0]", "must have at least 1 entry", "0", "add to it", "should have at least 1 properties"),
 ]
 
 ENDING = [
@@ -156,6 +194,13 @@ ENDING = [
           "must be greater than or equal to gracePeriod, got 100"),
     Wrong("reductionFactor 1", put("spec.scheduler.asha.reductionFactor", 1),
           "spec.scheduler.asha.reductionFactor", "must be at least 1.1", "1", "use 1.1 or more", "must be at least 1.1"),
+    Wrong("gracePeriod 0", put("spec.scheduler.asha.gracePeriod", 0),
+          "spec.scheduler.asha.gracePeriod", "must be at least 1e-06", "0", "use 1e-06 or more", "must be at least 1e-06"),
+    Wrong("reductionFactor 1 of hyperband", put("spec.scheduler", {"hyperband": {"reductionFactor": 1}}),
+          "spec.scheduler.hyperband.reductionFactor", "must be at least 1.1", "1", "use 1.1 or more", "must be at least 1.1"),
+    Wrong("all are the best", both(pbt(name="lr", value=1), put("spec.scheduler.pbt.quantileFraction", 1)),
+          "spec.scheduler.pbt.quantileFraction", "must be at most 0.5", "1", "use 0.5 or less", "must be at most 0.5"),
+    Wrong("mutation to nothing", pbt(name="lr"), M0, "must have exactly one of uniform", "name", "write one of them", "must have exactly one of"),
     Wrong("33 brackets", put("spec.scheduler.asha.brackets", 33),
           "spec.scheduler.asha.brackets", "must be at most 32", "33", "use 32 or less", "less than or equal to 32"),
     Wrong("timeAttr a number", put("spec.scheduler.asha.timeAttr", 5),
@@ -168,6 +213,11 @@ ENDING = [
           "spec.stop.metrics.loss", "must be a number", "'0.1'", "without quotes", "must be of type number"),
     Wrong("stop at no metric", put("spec.stop.metrics", {"val loss": 1}),
           "spec.stop.metrics['val loss']", "must be letters, digits and any of _ . / -", "'val loss'", "change it", ""),
+    Wrong("metric of 129 letters", put("spec.stop.metrics", {"m" * 129: 1}),
+          f"spec.stop.metrics.{'m' * 129}", "must have at most 128 characters", "'mmm", "shorten it by 1",
+          "must have names of at most 128 characters"),
+    Wrong("empty expression", put("spec.stop.expression", ""),
+          "spec.stop.expression", "must not be empty", "''", "write it or leave the field out", "should be at least 1 chars long"),
     Wrong("65 thresholds", put("spec.stop.metrics", {f"m{n}": 1 for n in range(65)}),
           "spec.stop.metrics", "must have at most 64 entries", "65", "leave out 1", "Too many: 65"),
     Wrong("Ray's stop", put("spec.stop", {"training_iteration": 5}),
@@ -191,9 +241,11 @@ RESULTS = [
     Wrong("three log files", put("spec.logs.files", ["a", "b", "c"]),
           "spec.logs.files", "must have at most 2 entries", "3", "leave out 1", "must have at most 2 items"),
     Wrong("one log file twice", put("spec.logs.files", ["out", "out"]),
-          "spec.logs.files", "must not name one file twice", "['out', 'out']", "write its name once", "must not name one file twice"),
+          "spec.logs.files", "must not name one file twice", "['out', 'out']", "write its name once",
+          'must not name one file twice, got ["out", "out"]'),
     Wrong("log over the results", put("spec.logs.files", ["out", "result.json"]),
-          "spec.logs.files[1]", "must not be the name of another file", "'result.json'", "rename it", "must not be the name of another file"),
+          "spec.logs.files[1]", "must not be the name of another file", "'result.json'", "rename it",
+          'must not be the name of another file of the trial, got ["out", "result.json"]'),
     Wrong("log in another folder", put("spec.logs.files", ["../out"]),
           "spec.logs.files[0]", "must be a plain file name", "'../out'", "change it", "should match"),
     Wrong("size with a strange unit", put("spec.logs.spoolBytes", "64MB"),
@@ -218,7 +270,7 @@ TRIAL = [
     Wrong("container without a name", drop("spec.trial.template.spec.containers[0].name"),
           "spec.trial.template.spec.containers[0].name", "is required", "", "add name", "containers[0].name: Required"),
     Wrong("no such container", put("spec.trial.container", "train"),
-          "spec.trial.container", "must be the name of a container", "'train'", "write the name of one", "must be the name of a container"),
+          "spec.trial.container", "must be the name of a container", "'train'", "write the name of one", "must be the name of a container of the template, got train"),
     Wrong("which container", put("spec.trial.template.spec.containers[1]", {"name": "proxy"}),
           "spec.trial", "must say in `container` which", "", "add `container: NAME`", "must say in `container` which"),
     Wrong("restarts", put("spec.trial.template.spec.restartPolicy", "OnFailure"),
@@ -234,4 +286,4 @@ TRIAL = [
 ]
 # fmt: on
 
-WRONG = [*IDENTITY, *OBJECTIVE, *SPACE, *BUDGET, *ENDING, *RESULTS, *TRIAL]
+WRONG = [*IDENTITY, *OBJECTIVE, *SPACE, *PRIMITIVES, *BUDGET, *ENDING, *RESULTS, *TRIAL]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Self, cast, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -65,15 +66,20 @@ def _with_rules(schema: dict[str, Any], model: type[Model]) -> None:
 
 
 def validation(rule: Rule, model: type[Model] | None = None) -> dict[str, Any]:
-    """Write a rule as the CRD has it; a number that it points at is named in the message, since the server leaves it out."""
+    """Write a rule as the CRD has it; a plain value that it points at is named in the message, since the server leaves it out."""
     written: dict[str, Any] = {"rule": rule.cel, "message": rule.message}
     if rule.field:
         written |= {"fieldPath": f".{rule.field}", "reason": "FieldValueInvalid"}
     fields = model.model_fields.values() if model else ()
-    if any(field.alias == rule.field and field.annotation in {int, float} for field in fields):
+    if any(field.alias == rule.field and _is_plain(field) for field in fields):
         quoted = rule.message.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
         written["messageExpression"] = f"'{quoted}, got %s'.format([self.{rule.field}])"
     return written
+
+
+def _is_plain(field: FieldInfo) -> bool:
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in {Union, UnionType} else (field.annotation,)
+    return all(getattr(kind, "__origin__", kind) in {bool, int, float, str, NoneType} for kind in kinds)
 
 
 class Names:

@@ -36,10 +36,14 @@ _COLUMNS = (
 )
 _SELECTABLE = (".spec.suspend", ".spec.objective.metric", ".status.state")
 
+_NAME = f"must have at most {MAX_NAME} lower-case letters, digits and -, as pods are named after it"
 _ROOT_RULES = [
     {
         "rule": f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-        "message": f"must have a name of at most {MAX_NAME} lower-case letters, digits and -, as pods are named after it",
+        "message": _NAME,
+        "messageExpression": f"'{_NAME}, got %s'.format([self.metadata.name])",
+        "fieldPath": ".metadata.name",
+        "reason": "FieldValueInvalid",
     },
     {
         # Only a lowering is looked at, so that no status update can be refused by this.
@@ -109,7 +113,7 @@ def _root() -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": f"{API_VERSION}."},
             "kind": {"type": "string", "description": f"{KIND}."},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},  # which a rule points at
             "spec": spec,
             "status": status,
         },

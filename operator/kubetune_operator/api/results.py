@@ -60,6 +60,10 @@ def _file_problems(files: list[str]) -> Iterator[Problem]:
             )
 
 
+def _names(rule: str, message: str) -> dict[str, str]:
+    return {"rule": rule, "message": message, "messageExpression": f"'{message}, got %s'.format([self])"}
+
+
 _OTHER_NAMES = f"self.all(name, !(name in {list(OURS)}) && !name.startsWith('events.'))"
 
 
@@ -73,8 +77,8 @@ class Logs(Model):
             json_schema_extra={
                 "x-kubernetes-list-type": "atomic",
                 RULES: [
-                    {"rule": "self.size() < 2 || self[0] != self[1]", "message": "must not name one file twice"},
-                    {"rule": _OTHER_NAMES, "message": "must not be the name of another file of the trial"},
+                    _names("self.size() < 2 || self[0] != self[1]", "must not name one file twice"),
+                    _names(_OTHER_NAMES, "must not be the name of another file of the trial"),
                 ],
             },
         ),
