@@ -5,35 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.experiments import PROGRAM, body, finished, pods, write
 from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import Operator, condition
-
-WRONG = [  # what the API server refuses: the change, and words of its message
-    pytest.param({"objective": {"metric": "a b", "mode": "Maximize"}}, "spec.objective.metric", id="metric"),
-    pytest.param({"objective": {"metric": "a", "mode": "Max"}}, "spec.objective.mode", id="mode"),
-    pytest.param({"numSamples": 0}, "spec.numSamples", id="num-samples"),
-    pytest.param({"maxConcurrentTrials": 0}, "spec.maxConcurrentTrials", id="concurrent"),
-    pytest.param({"parameters": [{"name": "x", "uniform": {"low": 2, "high": 1}}]}, "low", id="low-above-high"),
-    pytest.param({"parameters": [{"name": "x", "loguniform": {"low": 0, "high": 1}}]}, "low", id="log-of-zero"),
-    pytest.param({"parameters": [{"name": "x"}]}, "spec.parameters", id="no-domain"),
-    pytest.param({"scheduler": {"asha": {"maxT": 0}}}, "maxT", id="max-t"),
-    pytest.param({"scheduler": {"asha": {"reductionFactor": 1}}}, "reductionFactor", id="reduction-factor"),
-    pytest.param({"failure": {"maxFailures": -1}}, "maxFailures", id="max-failures"),
-]
-
-
-@pytest.mark.parametrize(("change", "words"), WRONG)
-def test_the_api_server_refuses_by_field_and_rule(
-    operator: Operator, kubectl: Kubectl, change: dict[str, Any], words: str
-) -> None:
-    with pytest.raises(Refused, match=r"(?i)invalid|unknown") as refused:
-        kubectl.apply(body("wrong", PROGRAM, **change))
-    assert words in str(refused.value)
 
 
 def test_what_is_not_mutable_stays(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
