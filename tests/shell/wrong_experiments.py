@@ -254,6 +254,8 @@ RESULTS = [
           "spec.logs.spoolBytes", "must be a number of bytes", "'0.5Gi'", "write a whole number", "should match"),
     Wrong("more than a terabyte", put("spec.logs.spoolBytes", "2000Gi"),
           "spec.logs.spoolBytes", "must be a number of bytes from 1 to 1024Gi", "'2000Gi'", "write a whole number", ""),
+    Wrong("true as a size", put("spec.logs.spoolBytes", True),
+          "spec.logs.spoolBytes", "must be a number of bytes", "true", "write a whole number", "must be of type integer,string"),
     Wrong("no size", put("spec.logs.maxBytesPerTrial", 0),
           "spec.logs.maxBytesPerTrial", "must be a number of bytes", "0", "write a whole number", "greater than or equal to 1"),
     Wrong("quoted true", put("spec.results.tensorboard", "true"),
