@@ -64,7 +64,7 @@ fresh: .venv/.dev ## `make demo` on a bare Debian of its own, as an unprivileged
 
 # --- on a real Kubernetes ---
 
-# NODES=3 makes one of three nodes, anew where it has another number. Without it there is one, or what is up.
+# NODES=3 makes one of three nodes, anew where it has another number. Without it: what is up, else one node; of the tests' own, three.
 NODES_WANTED = $(if $(NODES),--nodes $(NODES))
 E2E = images=$$($(BIN)/python -m tests.e2e.build) && \
   KUBETUNE_IMAGES="$$images" $(BIN)/python -m tests.cluster run --up $(NODES_WANTED) -- $(BIN)/pytest -q -s --timeout 900 tests/e2e

@@ -14,6 +14,8 @@ from tests.cluster import cluster, images, kind, machine, places, progress
 
 REQUIRED = ("CI", "KUBETUNE_REQUIRE_CLUSTER")  # either one set: `run --up` fails on a machine that cannot have a cluster
 
+OWN = 3  # nodes of the cluster that `run --up` brings up: one of the tests takes one away
+
 
 def main(arguments: list[str]) -> int:
     """Do what is asked."""
@@ -70,7 +72,7 @@ def _run(asked: argparse.Namespace) -> int:
     cluster.down()  # whatever a killed one has left
     before = machine.snapshot()
     try:
-        found = cluster.up(asked.nodes)
+        found = cluster.up(asked.nodes or OWN)
         code = _beside(found, asked.command)
     finally:
         cluster.down()
@@ -129,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "run a command beside the cluster: its network, KUBECONFIG, kubectl, helm, helm3 and kind")
     run.add_argument("--up", action="store_true", help="bring one up for the command where there is none, and take that one down")
     for each in (up, run):
-        each.add_argument("--nodes", type=int, choices=range(1, 6), help="how many nodes (1); another number makes it anew")
+        each.add_argument("--nodes", type=int, choices=range(1, 6), help=f"how many nodes (1, for `run --up` {OWN}); another number makes it anew")
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     command("down", _down, "take it down, and clear away whatever there is of one")
     command("status", _status, "say what there is; exits with 1 when there is none")
