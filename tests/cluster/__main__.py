@@ -131,7 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "run a command beside the cluster: its network, KUBECONFIG, kubectl, helm, helm3 and kind")
     run.add_argument("--up", action="store_true", help="bring one up for the command where there is none, and take that one down")
     for each in (up, run):
-        each.add_argument("--nodes", type=int, choices=range(1, 6), help=f"how many nodes (1, for `run --up` {OWN}); another number makes it anew")
+        each.add_argument(
+            "--nodes",
+            type=int,
+            choices=range(1, 6),
+            help=f"how many nodes (1, for `run --up` {OWN}); another number makes it anew",
+        )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     command("down", _down, "take it down, and clear away whatever there is of one")
     command("status", _status, "say what there is; exits with 1 when there is none")
