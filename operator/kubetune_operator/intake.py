@@ -31,6 +31,7 @@ Identity = Callable[[str], Awaitable[tuple[Experiment, Key, str]]]
 
 # An experiment's attempt, stream, offset and bytes -> the offset wanted next, and whether no more of it is. Raises OSError.
 Keep = Callable[[Experiment, Key, str, int, bytes], Awaitable[tuple[int, bool]]]
+NO_SPACE = 507
 STREAMS = ("stdout", "stderr")
 
 
@@ -55,7 +56,7 @@ STATUSES: Mapping[type[Exception], int] = {
     AttemptClosed: GONE,
     JournalError: 503,
     Unavailable: 503,
-    OSError: 507,  # no space: nothing was taken, and the sender will come again
+    OSError: NO_SPACE,  # nothing was taken, and the sender will come again
 }
 
 
@@ -67,6 +68,7 @@ class Intake:
         self._identity = identity
         self._keep = keep
         self._patience = patience
+        self._full: set[str] = set()  # paths whose latest request found no space
         self._runner: web.AppRunner | None = None
 
     async def open(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
@@ -92,9 +94,9 @@ class Intake:
         async def serve(request: web.Request) -> web.Response:
             try:
                 found = await self._identity(_token(request))
-                return web.json_response(await handler(*found, await self._body(request)))
+                return self._answer(request, await handler(*found, await self._body(request)))
             except tuple(STATUSES) as error:
-                return _refusal(next(status for kind, status in STATUSES.items() if isinstance(error, kind)), str(error))
+                return self._refusal(request, error)
 
         return serve
 
@@ -107,11 +109,24 @@ class Intake:
                 if stream not in STREAMS or not (offset.isascii() and offset.isdigit() and len(offset) <= MAX_DIGITS):
                     raise Malformed("must be ?stream=stdout or stderr&offset=N")
                 wanted, full = await keep(experiment, key, stream, int(offset), await self._bytes(request))
-                return web.json_response({"next": wanted, "closed": full})
+                return self._answer(request, {"next": wanted, "closed": full})
             except tuple(STATUSES) as error:
-                return _refusal(next(status for kind, status in STATUSES.items() if isinstance(error, kind)), str(error))
+                return self._refusal(request, error)
 
         return serve
+
+    def _answer(self, request: web.Request, body: Mapping[str, Any]) -> web.Response:
+        self._full.discard(request.path)
+        return web.json_response(body)
+
+    def _refusal(self, request: web.Request, error: Exception) -> web.Response:
+        status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+        known = status == NO_SPACE and request.path in self._full
+        if not known and status != GONE:  # a late word of a closed attempt is ordinary
+            logger.warning("answered %d: %s", status, error)
+        if status == NO_SPACE:
+            self._full.add(request.path)
+        return web.json_response({"error": str(error)}, status=status)
 
     async def _bytes(self, request: web.Request) -> bytes:
         try:
@@ -186,9 +201,3 @@ def _one(body: Mapping[str, Any], name: str, kind: type) -> Any:
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
         raise Malformed(f"{name} must be {kind.__name__} or null, got {value!r}")
     return value
-
-
-def _refusal(status: int, why: str) -> web.Response:
-    if status != GONE:  # a late word of a closed attempt is ordinary
-        logger.warning("answered %d: %s", status, why)
-    return web.json_response({"error": why}, status=status)

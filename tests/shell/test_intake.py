@@ -198,16 +198,22 @@ async def test_only_a_closed_attempt_is_gone(wire: Wire) -> None:
         assert (await wire.ask(path, body))[0] == 410
 
 
-async def test_without_space_nothing_is_taken_and_the_sender_comes_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_space_nothing_is_taken_and_the_sender_comes_again(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def full(_descriptor: int, _data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
-    status, _ = await wire.ask("reports", {"first": 0, "lines": ['{"accuracy": 0.1}']})
-    monkeypatch.undo()
-    assert status == 507
-    assert wire.experiment.history.open[KEY].next == 0
-    assert (await wire.report(0, '{"accuracy": 0.1}'))["next"] == 1
+    for number in range(2):
+        line = f'{{"accuracy": 0.{number}}}'
+        monkeypatch.setattr(os, "write", full)
+        for _ in range(3):
+            status, _ = await wire.ask("reports", {"first": number, "lines": [line]})
+            assert status == 507
+        monkeypatch.undo()
+        assert caplog.text.count("answered 507") == number + 1, "said once, until something was taken again"
+        assert wire.experiment.history.open[KEY].next == number
+        assert (await wire.report(number, line))["next"] == number + 1
 
 
 @pytest.mark.parametrize("header", [None, "good", "Basic good", "Bearer", "bearer "])
