@@ -77,6 +77,7 @@ class Experiment:
         self.news: list[Judged] = []  # reports folded since they were last taken
         self.refused: list[Refused] = []  # likewise
         self.broken: Exception | None = None  # why nothing can be recorded any more
+        self.full: OSError | None = None  # why the latest records could not be made durable, if they could not
         self.now = now
         self._journal = journal
         self._writing = asyncio.Lock()  # while it is held, what is in the journal is what is folded
@@ -264,6 +265,7 @@ class Experiment:
             except Exception as error:  # noqa: BLE001 -- whoever waits is told, whatever it was
                 self._fail(batch, error)
                 continue
+            self.full = None
             for _, done in batch:
                 if not done.done():
                     done.set_result(None)
@@ -281,7 +283,9 @@ class Experiment:
                     self.refused.append(record)
 
     def _fail(self, batch: list[tuple[list[Record], asyncio.Future[None]]], error: Exception) -> None:
-        if not (isinstance(error, OSError) and error.errno in NO_SPACE):
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            self.full = error
+        else:
             self.broken = error  # what the disk holds is not known any more, or the journal is somebody else's
         for _, done in batch:
             if not done.done():

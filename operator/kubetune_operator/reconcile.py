@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kubetune_operator.cluster import Cluster, Wanted
@@ -46,7 +46,10 @@ class Reconciler:
     """Runs one experiment on one cluster."""
 
     def __init__(self, experiment: Experiment, cluster: Cluster, audience: Audience) -> None:
-        self.suspend = False  # set to end what runs and start nothing
+        self.suspended = False  # what runs is ended, and nothing started
+        self._kill: Callable[[], None] | None = None  # ends at once what is ending
+        self._told = asyncio.Event()  # to suspend, or to kill
+        self._trouble = ""  # why nothing could be recorded or started at the last turn
         self._experiment = experiment
         self._cluster = cluster
         self._audience = audience
@@ -54,21 +57,39 @@ class Reconciler:
         self._untold: list[Record] = []  # recorded, but not yet published
         self._level_at: float | None = None  # when to try again to write files that lack something; None: they lack nothing
 
+    def interrupt(self, kill: Callable[[], None]) -> None:
+        """End what runs and start nothing; told again, `kill` it as soon as its end is recorded."""
+        if self.suspended:
+            self._kill = kill
+        self.suspended = True
+        self._told.set()
+        self._experiment.woke.set()
+
     async def run(self) -> None:
-        """Turn until the experiment is finished, or suspended with nothing left running."""
+        """Turn until the experiment is finished, or suspended with nothing left running.
+
+        Raises OSError when it was told twice to end what runs, and that cannot be recorded.
+        """
         while True:
             self._experiment.woke.clear()
             self._cluster.woke.clear()
+            kill = self._kill  # before the turn that sees to it that whatever is open is ending
             try:
                 wake = await self.turn()
             except OSError as error:
-                if self._experiment.broken:
+                if self.suspended:
+                    await self._tell_to_end()
+                if self._experiment.broken or kill:
                     raise
-                logger.warning("nothing can be recorded or started now (%s); trying again in %.0f s", error, NO_SPACE_PAUSE)
-                await asyncio.sleep(NO_SPACE_PAUSE)
+                await self._hold(error)
                 continue
+            self._trouble = ""
+            if kill:
+                kill()
+                if self._experiment.full:  # how it ends could not be recorded either
+                    raise self._experiment.full
             history = self._experiment.history
-            if (history.finished and self._level_at is None) or (self.suspend and not history.open):
+            if (history.finished and self._level_at is None) or (self.suspended and not history.open):
                 return
             await self._wait(wake)
 
@@ -78,7 +99,7 @@ class Reconciler:
             if self._experiment.broken:
                 raise self._experiment.broken
             history = self._experiment.history
-            room = Room(self._cluster.capacity(), self.suspend or history.spec.suspend)
+            room = Room(self._cluster.capacity(), self.suspended or history.spec.suspend)
             pods = await self._cluster.observe()
             plan = planning.plan(history, pods, room, self._experiment.now())
             if plan.records or history.undecided:  # a decision whose own fsync has failed is not acted on before it is durable
@@ -119,6 +140,22 @@ class Reconciler:
                 await self._cluster.create(Wanted(trial, attempt, params))
             case Delete(trial, attempt):
                 await self._cluster.delete((trial, attempt))
+
+    async def _tell_to_end(self) -> None:
+        """End what runs though that cannot be recorded: should it never be, each is an attempt that was taken from us."""
+        for key in self._experiment.history.open:
+            await self._cluster.delete(key)
+
+    async def _hold(self, error: OSError) -> None:
+        """Wait before the next try, but let nobody wait who wants it ended."""
+        trouble = error.strerror or str(error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("nothing can be recorded or started now (%s); trying again every %.0f s", error, NO_SPACE_PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NO_SPACE_PAUSE):
+                await self._told.wait()
+        self._told.clear()
 
     async def _wait(self, wake: float | None) -> None:
         """Sleep until a report, a pod or the clock asks for a turn."""

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -46,6 +48,14 @@ def started(folder: Path, *, env: dict[str, str] | None = None, **spec: object) 
         if "best" in line:
             return words, running
     raise AssertionError("it never reported")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until this is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_whole_numbers_beyond_a_float_are_recorded_and_end_nothing(kubetune: Kubetune, tmp_path: Path) -> None:
@@ -147,6 +157,91 @@ def test_a_disk_that_was_full_for_a_while_costs_no_acknowledged_report(tmp_path:
     assert not list((folder / ".run").glob("*-*"))
 
 
+STAYS = """
+import os, signal, sys, time, kubetune
+here, trial = os.environ["HERE"], kubetune.trial()
+def told(*_):
+    open(os.path.join(here, f"told-{trial.number}-{trial.attempt}"), "w").close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, told)
+kubetune.report(accuracy=1, wait=True)
+if trial.attempt:
+    sys.exit()
+if trial.number == 1:
+    while len([name for name in os.listdir(here) if name.startswith("up-")]) < 2: time.sleep(0.02)
+    with open(os.path.join(os.environ["DISK"], "filler"), "wb", buffering=0) as file:
+        try:
+            while True: file.write(bytes(4096))
+        except OSError: pass
+open(os.path.join(here, f"up-{trial.number}"), "w").close()
+while True:  # until the last page of the journal is full too
+    try: kubetune.report(accuracy=2)
+    except OSError: pass
+    time.sleep(0.02)
+"""
+
+
+class Mount:
+    """A tmpfs of 1 MiB in a mount namespace of its own, for as long as this is open."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        root = os.geteuid() == 0
+        script = f"mount -t tmpfs -o size=1m tmpfs {path} && echo mounted && exec sleep 1000"
+        words = ["unshare", "-m" if root else "-rm", "sh", "-c", script]
+        self._holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == "mounted\n"
+        more = [] if root else ["-U", "--preserve-credentials"]
+        self.enter = ["nsenter", "-t", str(self._holder.pid), "-m", *more, "--"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._holder.kill()
+        self._holder.communicate()
+
+
+@pytest.mark.parametrize("freed", [False, True], ids=["it stays full", "it is freed"])
+@pytest.mark.slow
+def test_ctrl_c_ends_what_runs_while_the_disk_is_full(tmp_path: Path, *, freed: bool) -> None:
+    """The first tells it to, though that cannot be recorded; the second ends the run. None of it is a failure afterwards."""
+    (tmp_path / "program.py").write_text(STAYS)
+    body = experiment(["python", "program.py"], numSamples=3, maxConcurrentTrials=3)
+    (tmp_path / "exp.yaml").write_text(json.dumps(body))
+    disk = tmp_path / "disk"
+    run = [sys.executable, "-m", "kubetune.cli", "run", str(tmp_path / "exp.yaml"), "--results", str(disk / "results")]
+    env = os.environ | {"DISK": str(disk), "HERE": str(tmp_path)}
+    with Mount(disk) as mount:
+        running = subprocess.Popen([*mount.enter, *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        wait_until(lambda: len(list(tmp_path.glob("up-*"))) == 3)
+        time.sleep(5)  # all that has room goes into the journal
+        running.send_signal(signal.SIGINT)
+        wait_until(lambda: len(list(tmp_path.glob("told-*-0"))) == 3, seconds=1.5)
+        assert running.poll() is None
+        if freed:
+            subprocess.run([*mount.enter, "rm", str(disk / "filler")], check=True)
+        else:
+            running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=10)
+        assert running.returncode == (130 if freed else 1), out + err
+        assert f"go on with: kubetune run {tmp_path / 'exp.yaml'} --resume" in (out if freed else err)
+        if not freed:
+            assert "No space left on device" in err
+            assert "3 trials told to end, and killed when the grace period is over; nothing that was recorded is lost" in err
+            subprocess.run([*mount.enter, "rm", str(disk / "filler")], check=True)
+        resumed = subprocess.run(
+            [*mount.enter, *run, "--resume"], capture_output=True, text=True, check=False, env=env, timeout=60
+        )
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        kept = tmp_path / "kept"
+        subprocess.run([*mount.enter, "cp", "-a", str(disk / "results" / "default" / "exp") + "/.", str(kept)], check=True)
+    past = load(kept, checked.spec_of)
+    assert [(trial.failures, trial.attempts) for trial in past.history.trials] == [(0, 2)] * 3
+    assert not list(kept.glob("*/error.txt"))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -204,3 +299,26 @@ def test_after_a_fault_of_ours_it_is_said_that_trials_may_run_on_and_how_to_go_o
     resumed = command(tmp_path, *words, "--resume")
     assert resumed.code == 0, resumed.out + resumed.err
     assert [(row["accuracy"], row["attempt"]) for row in resumed.rows(0)][1:] == [(2, 0)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_a_resumed_run_has_begun_ends_what_the_earlier_one_left(tmp_path: Path) -> None:
+    """The signal comes while the journal is read; what runs was started by a runner that was killed."""
+    words, running = started(tmp_path, numSamples=2, maxConcurrentTrials=2)
+    running.kill()
+    running.communicate(timeout=20)
+    folder = tmp_path / "results" / "default" / "exp"
+    statuses = [json.loads(path.read_text()) for path in folder.glob(".run/*/status.json")]
+    assert statuses
+    interrupted = (
+        "import os, signal, sys; from kubetune_operator.commands import lock; take = lock.take; "
+        "lock.take = lambda folder: (take(folder), os.kill(os.getpid(), signal.SIGINT)); "
+        "from kubetune.cli import main; sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", interrupted, *words, "--resume"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 130, ended.stdout + ended.stderr
+    assert "exp: Interrupted" in ended.stdout
+    assert not [status["pid"] for status in statuses if Path(f"/proc/{status['pid']}").exists()]
+    assert not list((folder / ".run").glob("*-*"))

@@ -139,9 +139,9 @@ class Local:
         seen = self._seen.get(key)
         if seen is None:
             return
-        seen.deleting = True
         pid = _claimant(seen.folder)
-        if pid is not None:
+        if pid is not None:  # else it is told as soon as it has come
+            seen.deleting = True
             _signal(pid, signal.SIGTERM)
 
     async def forget(self, key: Key) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,20 +80,21 @@ def main(options: argparse.Namespace) -> int:
 
 
 async def _run(request: Request, options: argparse.Namespace) -> int:
+    signals = _Signals()
     try:
         job = await _resume(request) if request.resume else _create(request)
     except (KubetuneError, OSError) as error:  # nothing has started
         say.error(error)
         return REFUSED
     try:
-        return await _work(job, Console(highlight=False, soft_wrap=True), options)
+        return await _work(job, signals, Console(highlight=False, soft_wrap=True), options)
     except (KubetuneError, OSError) as error:
         say.error(error)
-        _say_what_is_left(job, options)
+        _say_what_is_left(job, options, told=signals.told)
         return FAILED
     except Exception:  # noqa: BLE001 -- a fault of ours: the developer's part is the trace, the user's what can be done now
         traceback.print_exc()
-        _say_what_is_left(job, options)
+        _say_what_is_left(job, options, told=signals.told)
         return FAILED
     finally:
         await job.experiment.close()
@@ -145,13 +147,15 @@ def _to_go_on_with(request: Request) -> ExperimentFolder:
     return newest
 
 
-async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
+async def _work(job: Job, signals: _Signals, out: Console, options: argparse.Namespace) -> int:
     history = job.experiment.history
     machine = Machine(job.wanted, job.folder, job.here, UNBUFFERED | os.environ)
     cluster = Local(job.folder.path / RUN, machine.launch, open_attempts=history.open, gpus=machine.gpus, each=machine.gpus_each)
     cluster.allow(machine.room())
     progress = Progress(history, job.wanted.name, job.folder.path, out, quiet=options.quiet)
     publisher = Publisher(history, job.wanted.name, Files(job.folder, events=job.wanted.tensorboard), progress)
+    reconciler = Reconciler(job.experiment, cluster, publisher)
+    signals.tell(reconciler, cluster, progress)
     if job.past is not None:
         publisher.level(job.past)
     _say_what_is_left_out(machine, progress)
@@ -164,12 +168,11 @@ async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
         return job.experiment, *found
 
     intake = Intake(identity)
-    reconciler = Reconciler(job.experiment, cluster, publisher)
-    signals = _Signals(reconciler, job.experiment, cluster, progress)
     cluster.serve_at(await intake.open())
     try:
-        with progress, signals:
+        with progress:
             await reconciler.run()
+        signals.close()
         publisher.tables()
         await cluster.close()
     finally:
@@ -178,34 +181,45 @@ async def _work(job: Job, out: Console, options: argparse.Namespace) -> int:
 
 
 class _Signals:
-    """Ctrl-C: the first ends what runs and keeps what is known; the second kills at once."""
+    """Ctrl-C: the first ends what runs and keeps what is known; the second kills, or gives up where nothing can be recorded.
+
+    Minded from the start: what an earlier run has left running is to end too, however early the signal comes.
+    """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self, reconciler: Reconciler, experiment: Experiment, cluster: Local, progress: Progress) -> None:
-        self._reconciler = reconciler
-        self._experiment = experiment
-        self._cluster = cluster
-        self._progress = progress
-
-    def __enter__(self) -> None:
+    def __init__(self) -> None:
+        self.told = False  # what runs was told to end
+        self._early = 0  # signals that came before there was anybody to tell
+        self._interrupt: Callable[[], None] | None = None
         loop = asyncio.get_running_loop()
         for number in self.NUMBERS:
-            loop.add_signal_handler(number, self._interrupt)
+            loop.add_signal_handler(number, self._came)
 
-    def __exit__(self, *_: object) -> None:
+    def tell(self, reconciler: Reconciler, cluster: Local, progress: Progress) -> None:
+        """Tell these from now on, also of what came before."""
+
+        def interrupt() -> None:
+            note = "ending at once" if self.told else "stopping: running trials are told to end (once more to kill them)"
+            progress.note(note)
+            self.told = True
+            reconciler.interrupt(cluster.kill)
+
+        self._interrupt = interrupt
+        for _ in range(self._early):
+            interrupt()
+
+    def close(self) -> None:
+        """Mind them no more."""
         loop = asyncio.get_running_loop()
         for number in self.NUMBERS:
             loop.remove_signal_handler(number)
 
-    def _interrupt(self) -> None:
-        if self._reconciler.suspend:
-            self._progress.note("killing what still runs")
-            self._cluster.kill()
+    def _came(self) -> None:
+        if self._interrupt is None:
+            self._early += 1
         else:
-            self._progress.note("stopping: running trials are told to end (once more to kill them)")
-            self._reconciler.suspend = True
-        self._experiment.woke.set()
+            self._interrupt()
 
 
 def _say_what_is_left_out(machine: Machine, progress: Progress) -> None:
@@ -245,9 +259,12 @@ def _summary(job: Job, machine: Machine, out: Console, options: argparse.Namespa
     return TROUBLE if trouble else OK
 
 
-def _say_what_is_left(job: Job, options: argparse.Namespace) -> None:
+def _say_what_is_left(job: Job, options: argparse.Namespace, *, told: bool) -> None:
     running = len(job.experiment.history.open)
-    left = f"{words.counted(running, 'trial')} may still run, and will to the end" if running else "no trial runs any more"
+    if running and told:
+        left = f"{words.counted(running, 'trial')} told to end, and killed when the grace period is over"
+    else:
+        left = f"{words.counted(running, 'trial')} may still run, and will to the end" if running else "no trial runs any more"
     say.error(f"{left}; nothing that was recorded is lost; go on with: {_go_on(job, options)}")
 
 
