@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from tests.e2e.product import CHART, IMAGES, NAMESPACE, Figures, Operator, helm
 KUBECONFIG = os.environ.get("KUBECONFIG")
 MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
 LOAD = os.environ.get("KUBETUNE_CLUSTER_LOAD", "")  # a command that takes a docker-archive and brings its images to every node
+POWER = os.environ.get(
+    "KUBETUNE_CLUSTER_NODE", ""
+)  # a command that takes a node's name and "off" or "on", and cuts its power or gives it
 KEEP = os.environ.get("KUBETUNE_KEEP", "")  # set: kubetune stays installed, for whoever runs the suite again and again
 ON = pytest.StashKey[str]()
 FIGURES = pytest.StashKey[Figures]()
@@ -60,8 +64,21 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 @pytest.fixture
 def kubectl() -> Iterator[Kubectl]:
     """Give kubectl in a namespace of the test's own, of which Pod Security asks the strictest."""
+    with _namespace("restricted") as kubectl:
+        yield kubectl
+
+
+@pytest.fixture
+def privileged() -> Iterator[Kubectl]:
+    """Give kubectl in a namespace of the test's own, where a pod may do to its node what root may."""
+    with _namespace("privileged") as kubectl:
+        yield kubectl
+
+
+@contextmanager
+def _namespace(level: str) -> Iterator[Kubectl]:
     namespace = f"e2e-{os.getpid()}-{next(numbers)}"
-    enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
+    enforced = {"pod-security.kubernetes.io/enforce": level}
     Kubectl().apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": enforced}})
     yield Kubectl(namespace)
     Kubectl()("delete", "namespace", namespace, "--wait=false")
@@ -84,6 +101,18 @@ def load_image() -> Callable[[Path], None]:
         subprocess.run([*shlex.split(LOAD), str(archive)], check=True)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def power() -> Callable[[str, str], None]:
+    """Give the function that cuts a node's power ("off"), or gives it back ("on")."""
+    if not POWER:
+        pytest.fail('KUBETUNE_CLUSTER_NODE is not set: set it to a command that takes a node\'s name and "off" or "on"')
+
+    def switch(node: str, state: str) -> None:
+        subprocess.run([*shlex.split(POWER), node, state], check=True)
+
+    return switch
 
 
 @pytest.fixture(scope="session")

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kubectl import Kubectl
+from tests.e2e import manifests
+from tests.e2e.kubectl import Kubectl, Manifest
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/kubetune"
 NAMESPACE = "kubetune"
 RESULTS = "/var/lib/kubetune/results"
 IMAGES = os.environ.get("KUBETUNE_IMAGES", "")  # docker-archives, as `make e2e` has built them
+SELECTOR = "app.kubernetes.io/name=kubetune"
+KILLER = """
+    import os, pathlib, signal
+    killed = 0
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            program, status = (process / "cmdline").read_bytes(), (process / "status").read_text()
+        except OSError:
+            continue  # it has ended meanwhile
+        (pids,) = (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+        if b"kubetune_operator" in program and pids[1:] and pids[-1] == "1":
+            os.kill(int(process.name), signal.SIGKILL)
+            killed += 1
+    print("killed", killed)
+"""
 
 
 def helm(*words: str, seconds: float = 240) -> str:
@@ -47,9 +65,44 @@ class Operator:
         """Read a result.json."""
         return [json.loads(line) for line in self.read(path).decode().splitlines()]
 
+    def reports(self, experiment: str) -> dict[str, list[dict[str, Any]]]:
+        """Read the result.json of every trial in an experiment's folder."""
+        program = """
+            import json, pathlib, sys
+            files = pathlib.Path(sys.argv[1]).glob("*/result.json")
+            print(json.dumps({file.parent.name: [json.loads(line) for line in file.read_text().splitlines()] for file in files}))
+        """
+        found: dict[str, list[dict[str, Any]]] = json.loads(self.run(textwrap.dedent(program), f"{RESULTS}/{experiment}"))
+        return found
+
+    def pod(self) -> Manifest:
+        """Give the operator's pod."""
+        items = self.kubectl.get("pods", "", "--selector", SELECTOR)["items"]
+        return next(one for one in items if "deletionTimestamp" not in one["metadata"])
+
+    def kill(self, privileged: Kubectl) -> None:
+        """End the operator's process with SIGKILL, and wait for the next in the same pod.
+
+        A container's first process is out of reach of its own namespace, but not of the node's: there a pod kills it.
+        """
+        before = self.pod()
+        node, name = before["spec"]["nodeName"], f"killer-{_killed(before)}"
+        killer = manifests.container(command=["python", "-c", textwrap.dedent(KILLER)], securityContext={"runAsUser": 0})
+        host = {"hostPID": True, "nodeName": node, "securityContext": {}}
+        privileged.apply(manifests.pod(name, killer, **host))
+        assert privileged.said(name) == ["killed 1"]
+
+        def next_one_serves(pod: Manifest) -> bool:
+            return _killed(pod) == _killed(before) + 1 and condition(pod, "Ready") == "True"
+
+        after = self.kubectl.until("pod", before["metadata"]["name"], next_one_serves)
+        (container,) = after["status"]["containerStatuses"]
+        assert container["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
+        privileged("delete", "pod", name, "--wait=false")
+
     def restart(self) -> None:
         """End the operator's pod, and wait for the next one."""
-        self.kubectl("delete", "pod", "--selector", "app.kubernetes.io/name=kubetune")
+        self.kubectl("delete", "pod", "--selector", SELECTOR)
         self.kubectl("rollout", "status", "deploy/kubetune", "--timeout=90s", seconds=100)
 
     def log(self) -> str:
@@ -66,6 +119,12 @@ class Figures:
     def say(self, what: str, value: float, goal: float) -> None:
         """Take note of a figure; less is better."""
         self.lines.append(f"{what}: {value:.1f} (goal {goal:g}{'' if value <= goal else ', missed'})")
+
+
+def _killed(pod: Manifest) -> int:
+    (container,) = pod["status"]["containerStatuses"]
+    restarts: int = container["restartCount"]
+    return restarts
 
 
 def condition(found: Mapping[str, Any], kind: str) -> str:
