@@ -242,6 +242,16 @@ def test_ctrl_c_ends_what_runs_while_the_disk_is_full(tmp_path: Path, *, freed: 
     assert not list(kept.glob("*/error.txt"))
 
 
+def rebooted(run: Path, reports: str) -> None:
+    """Leave what a power cut may leave of an attempt that had ended: its words are there, its reports never reached the disk."""
+    pod = json.loads((run / "pod.json").read_text())
+    status = json.loads((run / "status.json").read_text())
+    ended = {"state": "ended", "exit_code": 0, "signal": None, "terminated": False, "killed": False, "error": None}
+    (run / "pod.json").write_text(json.dumps(pod | {"boot": "00000000-0000-4000-8000-000000000000"}))
+    (run / "status.json").write_text(json.dumps(status | ended))
+    (run / "reports.jsonl").write_text(reports)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -251,6 +261,8 @@ def test_ctrl_c_ends_what_runs_while_the_disk_is_full(tmp_path: Path, *, freed: 
         pytest.param(lambda run: (run / "token").unlink(), id="no token"),
         pytest.param(lambda run: (run / "token").write_text(""), id="empty token"),
         pytest.param(lambda run: (run / "pod.json").unlink(), id="no pod"),
+        pytest.param(lambda run: rebooted(run, ""), id="ended, without its reports"),
+        pytest.param(lambda run: rebooted(run, '{"accu'), id="ended, with half a report"),
     ],
 )
 @pytest.mark.slow  # a disruption is tried again after ten seconds

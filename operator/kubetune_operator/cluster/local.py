@@ -33,6 +33,7 @@ from kubetune_operator.core.space import nested
 TRIES = 3  # agents that may die in one folder before we give it up
 LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what reading a folder raises that is not as it was written
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 POLL = 0.5  # seconds, where the kernel cannot tell us of a process's end
 
 
@@ -91,7 +92,7 @@ class Local:
         for key, path in _folders(folder):
             try:
                 self._adopt(key, path).forgotten = key not in open_attempts
-            except UNREADABLE:  # no file in it is synced: after a power cut this pod is one that is gone
+            except UNREADABLE:  # no file in it is synced: after a power cut this pod is one that is gone, whatever is left of it
                 _discard(path)
 
     def allow(self, room: int | None) -> None:
@@ -185,11 +186,14 @@ class Local:
             "endpoint": str(self._folder / "endpoint.json"),
             "uid": secrets.token_hex(8),
             "gpus": gpus,
+            "boot": _boot(),
         }
         _write(path / "pod.json", json.dumps(pod))  # last: a folder without it counts for nothing
 
     def _adopt(self, key: Key, path: Path) -> _Seen:
         pod = json.loads((path / "pod.json").read_text(encoding="utf-8"))
+        if pod["boot"] != _boot():
+            raise ValueError(f"{path}: the machine has been started anew since; its reports may never have reached the disk")
         seen = _Seen(path, str(pod["uid"]), gpus=tuple(pod["gpus"]))
         token = (path / "token").read_text(encoding="utf-8")
         if not token:
@@ -260,6 +264,14 @@ class Local:
         gone = asyncio.ensure_future(asyncio.to_thread(_remove, seen.folder))
         self._cleared.add(gone)
         gone.add_done_callback(self._cleared.discard)
+
+
+def _boot() -> str:
+    """Say which of the machine's starts this is; nothing where it does not tell."""
+    try:
+        return BOOT.read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def _remove(path: Path) -> None:
