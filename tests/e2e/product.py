@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import textwrap
 from collections.abc import Mapping
@@ -95,9 +94,7 @@ class Operator:
         def next_one_serves(pod: Manifest) -> bool:
             return _killed(pod) == _killed(before) + 1 and condition(pod, "Ready") == "True"
 
-        after = self.kubectl.until("pod", before["metadata"]["name"], next_one_serves)
-        (container,) = after["status"]["containerStatuses"]
-        assert container["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
+        self.kubectl.until("pod", before["metadata"]["name"], next_one_serves)
         privileged("delete", "pod", name, "--wait=false")
 
     def restart(self) -> None:
