@@ -13,13 +13,14 @@ import logging
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kubetune_operator import api, manifests, status
 from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
+from kubetune_operator.cluster.output import Followed, Output
 from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
 from kubetune_operator.core.records import Close, Created, Ending
@@ -27,7 +28,7 @@ from kubetune_operator.errors import InvalidSpec, JournalError, JournalTooNew
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.files import ExperimentFolder, Files
 from kubetune_operator.herald import Events, Herald, Statuses
-from kubetune_operator.logs import Logs
+from kubetune_operator.logs import Copies, Logs
 from kubetune_operator.observed import Trouble
 from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
@@ -64,8 +65,8 @@ class _Open:
     pods: Pods
     reconciler: Reconciler
     publisher: Publisher
-    logs: Logs
-    writing: dict[int, asyncio.Lock] = field(default_factory=dict)  # trial: its output is written one piece after another
+    copies: Copies
+    output: Output
 
 
 class _Gone(Exception):
@@ -110,6 +111,7 @@ class Life:
         finally:
             self._shared.statuses.forget(self._place)
             if self._open is not None:
+                await self._open.output.close()
                 await self._open.experiment.close()
 
     def hear_pod(self, pod: Object, *, deleted: bool) -> None:
@@ -127,10 +129,7 @@ class Life:
         """Keep a piece of a trial's output; give the offset wanted next, and whether no more is. Raises OSError."""
         opened = self._open
         assert opened is not None  # noqa: S101 - `owner_of` has just said so
-        trial = status.trial_name(self._place[1], key[0])
-        async with opened.writing.setdefault(key[0], asyncio.Lock()):
-            taken = await asyncio.to_thread(opened.logs.append, trial, key[1], stream, offset, data)
-        return taken.next, taken.full
+        return await opened.copies.keep(key, stream, offset, data)
 
     async def owner_of(self, key: Key, uid: str) -> Experiment | None:
         """Give the experiment that this pod's reports go to; None where the pod is not one that we made.
@@ -239,8 +238,10 @@ class Life:
         publisher = Publisher(history, wanted.name, Files(folder, events=mine.tensorboard), self._herald)
         if past is not None:
             publisher.level(past)
-        logs = Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial)
-        return _Open(mine, experiment, pods, Reconciler(experiment, pods, publisher), publisher, logs)
+        copies = Copies(Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial), self._place[1])
+        output = Output(self._shared.api, self._place[0], copies)
+        cluster = pods if manifests.wraps(mine) or not mine.logs.files else Followed(pods, output)
+        return _Open(mine, experiment, pods, Reconciler(experiment, cluster, publisher), publisher, copies, output)
 
     async def _declare(self) -> None:
         """Say in the status where the journal is, and have the first pod approved: before there is any."""

@@ -6,12 +6,15 @@ of it is here follows from the file's size. stdout and stderr may be one file. W
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubetune_operator import status
+from kubetune_operator.core.history import Key
 from kubetune_operator.files import ExperimentFolder
 
 STREAMS = ("stdout", "stderr")
@@ -65,6 +68,39 @@ class Logs:
         if fresh:
             _append(path, fresh)
         return Taken(here + len(fresh), full=False)
+
+    def known(self, trial: str, attempt: int, stream: str, offset: int, data: bytes) -> bool:
+        """Say whether these bytes are what is here already, as far as it is; a log that was rotated begins otherwise."""
+        path = self._folder.log(trial, self._names[stream])
+        latest, base = _read(self._folder.trial(trial) / PLACES).get(stream, (-1, 0))
+        if attempt != latest or _size(path) <= base + offset:
+            return True
+        with path.open("rb") as file:
+            file.seek(base + offset)
+            here = file.read(len(data))
+        return data[: len(here)] == here
+
+
+class Copies:
+    """The copies of one experiment, as its attempts' output comes in: off the event loop, each trial's one after another."""
+
+    def __init__(self, logs: Logs, experiment: str) -> None:
+        self._logs = logs
+        self._experiment = experiment
+        self._writing: dict[int, asyncio.Lock] = {}
+
+    async def keep(self, key: Key, stream: str, offset: int, data: bytes) -> tuple[int, bool]:
+        """Keep what is new of these bytes; give the offset wanted next, and whether no more is. Raises OSError."""
+        async with self._writing.setdefault(key[0], asyncio.Lock()):
+            taken = await asyncio.to_thread(self._logs.append, self._name(key), key[1], stream, offset, data)
+        return taken.next, taken.full
+
+    async def known(self, key: Key, stream: str, offset: int, data: bytes) -> bool:
+        """Say whether these bytes are those that are kept already, as far as they are. Raises OSError."""
+        return await asyncio.to_thread(self._logs.known, self._name(key), key[1], stream, offset, data)
+
+    def _name(self, key: Key) -> str:
+        return status.trial_name(self._experiment, key[0])
 
 
 def _size(path: Path) -> int:

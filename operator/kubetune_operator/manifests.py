@@ -75,8 +75,8 @@ def pod(experiment: Experiment, uid: str, wanted: Wanted, runtime: Runtime, *, r
     Raises ClusterError where a parameter that the trial does not have cannot be left out.
     """
     spec = copy.deepcopy(experiment.template["spec"])
-    trial = next(one for one in spec["containers"] if one["name"] == experiment.trial.container)
-    wrapped = bool(trial.get("command"))
+    trial = _trial(experiment, spec)
+    wrapped = wraps(experiment)
     _default(spec, "automountServiceAccountToken", None if _account(spec) else False)
     _default(spec, "enableServiceLinks", value=False)
     if not wrapped:
@@ -92,6 +92,16 @@ def pod(experiment: Experiment, uid: str, wanted: Wanted, runtime: Runtime, *, r
         "volumes": [*(spec.get("volumes") or []), *_volumes()],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(experiment, uid, wanted), "spec": spec}
+
+
+def wraps(experiment: Experiment) -> bool:
+    """Say whether the launcher runs the program: an image's own entrypoint it does not know."""
+    return bool(_trial(experiment, experiment.template["spec"]).get("command"))
+
+
+def _trial(experiment: Experiment, spec: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in spec["containers"] if one["name"] == experiment.trial.container)
+    return found
 
 
 def _metadata(experiment: Experiment, uid: str, wanted: Wanted) -> dict[str, Any]:

@@ -113,6 +113,12 @@ def overdue(pod: Object, now: float, limit: float) -> bool:
     return until is not None and now >= until
 
 
+def begun(pod: Object) -> str:
+    """Give the name of the trial's container once it has begun, so that it has a log; before that nothing."""
+    trial = _trial(pod)
+    return str(trial["name"]) if _state_of(trial).keys() & {"running", "terminated"} else ""
+
+
 def failure(pod: Object) -> tuple[str, str] | None:
     """Give reason and message where the kubelet ended a pod for breaking a limit of its own: a failure, however it ended."""
     status = pod.get("status") or {}

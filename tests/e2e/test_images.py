@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.experiments import body, finished
+from tests.e2e.experiments import body, finished, pods
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.product import ROOT, Operator, condition
+
+SAID = b"what a program of its own image says\n"
 
 
 def test_the_quickstart_runs_unchanged(operator: Operator, kubectl: Kubectl) -> None:
@@ -63,14 +66,60 @@ def test_a_static_program_without_a_shell_that_never_reports(
     from tests.e2e import images  # noqa: PLC0415 - beside its use
 
     architecture = kubectl.get("nodes")["items"][0]["status"]["nodeInfo"]["architecture"]
-    images.exits(tmp_path / "exits.tar", "docker.io/library/exits:7", code=7, architecture=architecture)
+    images.exits(tmp_path / "exits.tar", "docker.io/library/exits:7", code=7, says=SAID, architecture=architecture)
     load_image(tmp_path / "exits.tar")
     found = run(kubectl, "static", {"image": "exits:7", "command": ["/exits"], "imagePullPolicy": "Never"})
     assert found["status"]["state"] == "ExitCode", found["status"]
-    assert "exit code 7" in operator.read(f"{kubectl.namespace}/static/static-00000/error.txt").decode()
-    found = run(kubectl, "entrypoint", {"image": "exits:7", "imagePullPolicy": "Never"})
+    folder = f"{kubectl.namespace}/static/static-00000"
+    assert "exit code 7" in operator.read(f"{folder}/error.txt").decode()
+    assert operator.read(f"{folder}/stdout") == SAID
+
+
+@pytest.mark.parametrize("retain", ["None", "All"])
+def test_what_an_image_without_a_command_prints_is_kept(
+    operator: Operator, kubectl: Kubectl, load_image: Callable[[Path], None], tmp_path: Path, retain: str
+) -> None:
+    from tests.e2e import images  # noqa: PLC0415 - beside its use
+
+    architecture = kubectl.get("nodes")["items"][0]["status"]["nodeInfo"]["architecture"]
+    images.exits(tmp_path / "exits.tar", "docker.io/library/exits:7", code=7, says=SAID, architecture=architecture)
+    load_image(tmp_path / "exits.tar")
+    wanted = body("entrypoint", "", numSamples=2, scheduler={})
+    wanted["spec"]["trial"]["retainPods"] = retain
+    wanted["spec"]["trial"]["template"]["spec"]["containers"] = [
+        {"name": "trial", "image": "exits:7", "imagePullPolicy": "Never"}
+    ]
+    kubectl.apply(wanted)
+    found = finished(kubectl, "entrypoint", seconds=150)
     assert found["status"]["state"] == "ExitCode", found["status"]
-    assert "exit code 7" in operator.read(f"{kubectl.namespace}/entrypoint/entrypoint-00000/error.txt").decode()
+    for trial in ("entrypoint-00000", "entrypoint-00001"):
+        folder = f"{kubectl.namespace}/entrypoint/{trial}"
+        assert "exit code 7" in operator.read(f"{folder}/error.txt").decode()
+        assert (operator.read(f"{folder}/stdout"), operator.read(f"{folder}/stderr")) == (SAID, b"")
+    until = time.monotonic() + 30
+    while len(pods(kubectl, "entrypoint")) != (2 if retain == "All" else 0):
+        assert time.monotonic() < until, pods(kubectl, "entrypoint").keys()
+        time.sleep(0.5)
+
+
+def test_what_it_prints_is_kept_once_though_the_operator_is_started_again(operator: Operator, kubectl: Kubectl) -> None:
+    program = (
+        "import os, time\nopen(os.environ['KUBETUNE_REPORTS'], 'a').write('{\"accuracy\": 1}\\n')\n"
+        "for i in range(300):\n    print('line', i)\n    time.sleep(0.05)\n"
+    )
+    wanted = body("own", "", numSamples=1, scheduler={})
+    container = {"name": "trial", "image": "python:3.13-slim", "args": ["python", "-u", "-c", program]}  # it has no entrypoint
+    wanted["spec"]["trial"]["template"]["spec"]["containers"] = [container]
+    kubectl.apply(wanted)
+    kubectl.until("tune", "own", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+    path = f"{kubectl.namespace}/own/own-00000/stdout"
+    before = operator.read(path)
+    operator.restart()
+    found = finished(kubectl, "own", seconds=120)
+    assert found["status"]["state"] == "Completed", found["status"]
+    lines = [f"line {i}" for i in range(300)]
+    assert 0 < len(before.splitlines()) < len(lines), "it was kept as it was printed"
+    assert operator.read(path).decode().splitlines() == lines
 
 
 @pytest.mark.timeout(200)

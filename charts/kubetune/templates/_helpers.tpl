@@ -55,7 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods/log]
-  verbs: [get]
+  verbs: [get] # for trials without `command`, which have no launcher
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -22,8 +22,11 @@ EXPERIMENTS = "/apis/kubetune.dev/v1alpha1"
 EVENTS = "/apis/events.k8s.io/v1"
 CORE = "/api/v1"
 TIMEOUT = 30.0  # seconds for one request
+SILENCE = 300.0  # seconds in which a followed log may say nothing: then it is asked for anew, as somebody may have dropped it
+PIECE = 64 * 1024  # bytes of a log at once
 PAGE = 500  # objects of a LIST at once: thousands of pods in one answer would cost hundreds of megabytes
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+OK = 200
 MERGE_PATCH = "application/merge-patch+json"
 
 Object = Mapping[str, Any]
@@ -52,6 +55,8 @@ class Api:
     async def connect(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read where the API server is and who we are: in a pod, or else by KUBECONFIG. Nothing is asked yet."""
         settings = Configuration()
+        settings.connection_pool_maxsize = 0  # no bound: each followed log holds a connection, and must not keep others waiting
+        settings.client_session_kwargs = {"read_bufsize": PIECE}
         if "KUBERNETES_SERVICE_HOST" in environ:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]  # reads the token anew each minute
         else:
@@ -95,6 +100,21 @@ class Api:
     async def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Delete a pod with its own grace period, if it still is this one; that it is gone already is no error."""
         await self._delete(_pod(namespace, name), uid)
+
+    async def log(self, namespace: str, pod: str, container: str, *, new: bool = False) -> AsyncGenerator[bytes]:
+        """Follow what a container prints, from its beginning or only what is `new`, until it has ended."""
+        query = {"container": container, "follow": "true", **({"tailLines": "0"} if new else {})}
+        timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT, sock_read=SILENCE)
+        response = await self._send("GET", f"{_pod(namespace, pod)}/log", query=query, patience=timeout)
+        try:
+            if response.status != OK:
+                _answer(response.status, await response.content.read(PIECE))
+            async for data in response.content.iter_chunked(PIECE):
+                yield data
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiAway(f"the log of {pod} has broken off: {type(error).__name__}: {error}") from error
+        finally:
+            response.close()
 
     async def namespace(self, name: str) -> Object | None:
         """Give a namespace; None if there is none."""
@@ -142,6 +162,23 @@ class Api:
         body: Any = None,
         content: str = "application/json",
     ) -> Object:
+        response = await self._send(method, path, query=query, body=body, content=content)
+        try:
+            data = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiAway(f"the API server cannot be reached: {type(error).__name__}: {error}") from error
+        return _answer(response.status, data)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = "application/json",
+        patience: float | aiohttp.ClientTimeout = TIMEOUT,
+    ) -> aiohttp.ClientResponse:
         request = await self._client.param_serialize(
             method,
             path,
@@ -151,11 +188,11 @@ class Api:
         )
         _, url, headers, *_ = request
         try:
-            response = await self._client.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT)
-            data = await response.read()  # type: ignore[no-untyped-call]
+            answer = await self._client.call_api(method, url, headers, body=body, _request_timeout=patience)
         except (aiohttp.ClientError, OSError) as error:
             raise ApiAway(f"the API server cannot be reached: {type(error).__name__}: {error}") from error
-        return _answer(response.status, data)
+        response: aiohttp.ClientResponse = answer.response
+        return response
 
 
 def _answer(status: int, data: bytes) -> Object:

@@ -46,6 +46,16 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A program that has begun, as it was last seen."""
+
+    pod: str
+    container: str
+    ended: bool
+    deleting: bool  # its pod is
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """A pod as it was last seen."""
 
@@ -162,6 +172,16 @@ class Pods:
                 return False
             self._keep(key, pod)
         return True
+
+    def program(self, key: Key) -> Program | None:
+        """Give an attempt's program; None before it has begun, and when nothing is known of its pod any more."""
+        seen = self._seen.get(key)
+        container = observed.begun(seen.pod) if seen is not None else ""
+        if seen is None or not container:
+            return None
+        found = observed.see(seen.pod)
+        ended = not seen.there or found.end is not None or found.phase is not PodPhase.RUNNING
+        return Program(self._name(key), container, ended, found.deleting)
 
     async def _delete(self, key: Key, seen: _Seen) -> None:
         metadata = seen.pod["metadata"]
