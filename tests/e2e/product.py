@@ -20,6 +20,7 @@ NAMESPACE = "kubetune"
 RESULTS = "/var/lib/kubetune/results"
 IMAGES = os.environ.get("KUBETUNE_IMAGES", "")  # docker-archives, as `make e2e` has built them
 SELECTOR = "app.kubernetes.io/name=kubetune"
+MEMORY = "text = open('/proc/1/status').read(); print(*[text.split(each)[1].split()[0] for each in ('VmRSS:', 'VmHWM:')])"
 KILLER = """
     import os, pathlib, signal
     killed = 0
@@ -96,6 +97,11 @@ class Operator:
 
         self.kubectl.until("pod", before["metadata"]["name"], next_one_serves)
         privileged("delete", "pod", name, "--wait=false")
+
+    def memory(self) -> tuple[float, float]:
+        """Give the MiB that the operator's process holds, and has held at its peak."""
+        held, peak = map(int, self.run(MEMORY).split())
+        return held / 1024, peak / 1024
 
     def restart(self) -> None:
         """End the operator's pod, and wait for the next one."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import digits
 from tests.e2e.experiments import PROGRAM, finished, pods, write
 from tests.e2e.followed import Followed
 from tests.e2e.kubectl import Kubectl, Refused
-from tests.e2e.product import ROOT, Operator, condition
+from tests.e2e.product import Figures, Operator, condition
 
 
-def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl: Kubectl) -> None:
+def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
     """The very file of the demo: 20 trials, 4 at once, the weak ones stopped by deleting their pods."""
-    path = ROOT / "examples/digits-asha.yaml"
-    kubectl("apply", "--filename", str(path))
+    kubectl("apply", "--filename", str(digits.FILE))
     bests, running, followed = set(), set(), Followed(kubectl, "digits")
     until = time.monotonic() + 600
     while True:
@@ -38,26 +39,25 @@ def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl:
     assert float(status["bestTrial"]["value"]) > 0.95
     assert status["trials"]["stopped"] > 5
     lines = followed.said()
-    assert len(lines) >= 18, f"the logs of nearly all pods could be followed, got {sorted(lines)}"
     folder = f"{kubectl.namespace}/digits"
+    reports = operator.reports(folder)
+    digits.each_report_once(lines, reports)
     for pod, said in lines.items():
-        trial = pod.rpartition("-")[0]
-        rows = operator.rows(f"{folder}/{trial}/result.json")
-        assert rows, trial
-        kept = (operator.read(f"{folder}/{trial}/stdout") + operator.read(f"{folder}/{trial}/stderr")).decode().splitlines()
-        assert sorted(kept) == sorted(said), f"{pod}: what is on the volume is what the pod said"
-    _stopped_pods_go(operator, folder, followed.last_seen)
+        copies = (operator.read(f"{folder}/{pod.removesuffix('-0')}/{stream}").decode() for stream in ("stdout", "stderr"))
+        digits.each_line_once(said, *(copy.splitlines() for copy in copies))
+    _stopped_pods_go(reports, followed.last_seen, figures)
+    figures.say("peak memory of the operator after 20 trials, MiB", operator.memory()[1], 128)
 
 
-def _stopped_pods_go(operator: Operator, folder: str, last_seen: dict[str, float]) -> None:
-    """Hold the pods that ASHA condemned to being gone soon after the report that condemned them; the figure is printed."""
-    late: list[float] = []
+def _stopped_pods_go(reports: Mapping[str, digits.Rows], last_seen: Mapping[str, float], figures: Figures) -> None:
+    """Hold the pods that ASHA condemned to being gone soon after the report that condemned them."""
+    late = []
     for pod, seen in last_seen.items():
-        rows = operator.rows(f"{folder}/{pod.rpartition('-')[0]}/result.json")
-        judged = [row for row in rows if not row.get("after_stop")]
-        if rows[-1].get("reason") == "Asha":
-            late.append(seen - float(judged[-1]["timestamp"]))
-    print(f"\npods of stopped trials were last seen {max(late):.1f} s after the report that condemned them (goal 5 s)")
+        rows = reports[pod.removesuffix("-0")]
+        if rows[-1]["reason"] == "Asha":
+            condemned = max((row for row in rows if not row.get("after_stop")), key=lambda row: row["timestamp"])
+            late.append(seen - condemned["timestamp"])
+    figures.say("condemned report to pod gone, the longest, seconds", max(late), 5)
     assert max(late) < 10
 
 
@@ -89,7 +89,9 @@ def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl, t
     assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
 
 
-def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(
+    operator: Operator, kubectl: Kubectl, figures: Figures, tmp_path: Path
+) -> None:
     slow = write(tmp_path, "gone", PROGRAM + "import time; time.sleep(600)\n", numSamples=2)
     kubectl("apply", "--filename", str(slow))
     kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
@@ -99,7 +101,7 @@ def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(operator: Ope
     while pods(kubectl, "gone"):
         assert time.monotonic() < asked + 20, kubectl("get", "pods")
         time.sleep(0.3)
-    print(f"\nthe pods of a deleted experiment were gone after {time.monotonic() - asked:.1f} s (goal 10 s)")
+    figures.say("deleted experiment to pods gone, seconds", time.monotonic() - asked, 10)
     quick = write(tmp_path, "gone", PROGRAM, numSamples=3)
     kubectl("apply", "--filename", str(quick))
     second = finished(kubectl, "gone", seconds=120)["metadata"]["uid"][:8]

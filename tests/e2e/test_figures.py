@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from tests.e2e import manifests
 from tests.e2e.experiments import PROGRAM, body, finished
 from tests.e2e.kubectl import Kubectl, Refused
-from tests.e2e.product import Figures, Operator
+from tests.e2e.product import MEMORY, Figures, Operator
 
-MEMORY = (
-    "import sys; text = open('/proc/1/status').read(); print(*[text.split(each)[1].split()[0] for each in ('VmRSS:', 'VmHWM:')])"
-)
 WAITING = """
 import time, kubetune
 for step in range(30):
@@ -78,15 +75,12 @@ def test_what_a_trial_takes_longer_than_a_bare_pod(operator: Operator, kubectl: 
     figures.say(what, 100 * (ours / bare - 1), 10)
 
 
-def test_what_the_operator_takes(operator: Operator, figures: Figures) -> None:
-    """Its peak is that of all that ran before in this installation; idle is what it holds with nothing to run."""
-    _, peak = map(int, operator.kubectl("exec", "deploy/kubetune", "--", "python", "-c", MEMORY).split())
-    figures.say("memory of the operator at its peak, MiB", peak / 1024, 128)
+def test_what_the_operator_takes_when_it_has_nothing_to_do(operator: Operator, figures: Figures) -> None:
     operator.restart()
     time.sleep(5)
-    idle, _ = map(int, operator.kubectl("exec", "deploy/kubetune", "--", "python", "-c", MEMORY).split())
-    assert 0 < idle <= peak
-    figures.say("memory of the operator when idle, MiB", idle / 1024, 128)
+    held, peak = operator.memory()
+    assert 0 < held <= peak
+    figures.say("memory of the operator when idle, MiB", held, 128)
 
 
 @contextmanager

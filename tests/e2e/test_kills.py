@@ -5,25 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from tests.e2e import digits
 from tests.e2e.experiments import pods
 from tests.e2e.followed import Followed, watched
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.product import ROOT, Operator, condition
-
-DIGITS = ROOT / "examples/digits-asha.yaml"
-TRIALS = 20
-SAID = re.compile(r"epoch (\d+): accuracy ([\d.]+), loss ([\d.]+)")
-
-Rows = Sequence[Mapping[str, Any]]
+from tests.e2e.product import Operator, condition
 
 
 def test_an_operator_that_is_killed_again_and_again_changes_nothing(
@@ -36,7 +29,7 @@ def test_an_operator_that_is_killed_again_and_again_changes_nothing(
     followed, acknowledged = Followed(kubectl, "digits"), []
     until = time.monotonic() + 800
     with watched(kubectl, "digits") as made, ThreadPoolExecutor() as pool:
-        kubectl("apply", "--filename", str(DIGITS))
+        kubectl("apply", "--filename", str(digits.FILE))
         struck: Future[None] | None = None  # meanwhile trials go on, and their logs are to be followed
         while condition(found := kubectl.get("tuneexperiment", "digits"), "Finished") != "True":
             followed.look()
@@ -54,14 +47,18 @@ def test_an_operator_that_is_killed_again_and_again_changes_nothing(
             struck.result()
         _orphaned_none(kubectl)
     status = found["status"]
-    assert (status["state"], status["progress"], status["trials"]["failed"]) == ("Completed", f"{TRIALS}/{TRIALS}", 0)
+    assert (status["state"], status["progress"], status["trials"]["failed"]) == (
+        "Completed",
+        f"{digits.TRIALS}/{digits.TRIALS}",
+        0,
+    )
     assert float(status["bestTrial"]["value"]) > 0.95
-    assert {pod: len(uids) for pod, uids in made.uids.items()} == {f"digits-{n:05d}-0": 1 for n in range(TRIALS)}
+    assert {pod: len(uids) for pod, uids in made.uids.items()} == {f"digits-{n:05d}-0": 1 for n in range(digits.TRIALS)}
     reports = operator.reports(folder)
     for before in acknowledged:
         for trial, rows in before.items():
-            assert _told(rows) == _told(reports[trial])[: len(rows)], f"{trial}: what was acknowledged stays"
-    _each_report_once(followed.said(), reports)
+            assert digits.told(rows) == digits.told(reports[trial])[: len(rows)], f"{trial}: what was acknowledged stays"
+    digits.each_report_once(followed.said(), reports)
     _same_parameters(operator, folder, tmp_path)
 
 
@@ -72,30 +69,13 @@ def _orphaned_none(kubectl: Kubectl) -> None:
         time.sleep(0.5)
 
 
-def _told(rows: Rows) -> list[tuple[str, str, str]]:
-    """Give what was reported as the program has printed it."""
-    return [(str(row["training_iteration"]), f"{row['accuracy']:.4f}", f"{row['loss']:.4f}") for row in rows]
-
-
-def _each_report_once(said: Mapping[str, list[str]], reports: Mapping[str, Rows]) -> None:
-    """Hold what is on the volume to what the pods have printed: a line before each report, so that a stopped one has one more."""
-    assert len(said) >= TRIALS - 2, f"the logs of nearly all pods could be followed, got {sorted(said)}"
-    for pod, lines in said.items():
-        rows = reports[pod.removesuffix("-0")]
-        printed = [match.groups() for line in lines if (match := SAID.fullmatch(line))]
-        kept = _told(rows)
-        unsent = len(printed) - len(kept)
-        assert kept == printed[: len(kept)], f"{pod} said {lines[:3]} ..."
-        assert 0 <= unsent <= int(rows[-1]["reason"] == "Asha"), f"{pod}: {unsent} of {len(printed)} reports are not there"
-
-
 def _same_parameters(operator: Operator, folder: str, tmp_path: Path) -> None:
     """Hold each trial's parameters to those of a run of the same file that nobody disturbs: on this machine."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("KUBETUNE_")}
-    command = [sys.executable, "-m", "kubetune.cli", "run", str(DIGITS), "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "kubetune.cli", "run", str(digits.FILE), "--results", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=600)
     assert done.returncode == 0, done.stderr
-    for number in range(TRIALS):
+    for number in range(digits.TRIALS):
         trial = f"digits-{number:05d}"
         undisturbed = json.loads((tmp_path / "default" / "digits" / trial / "params.json").read_text())
         assert json.loads(operator.read(f"{folder}/{trial}/params.json")) == undisturbed

@@ -16,7 +16,7 @@ from tests.e2e import manifests
 from tests.e2e.experiments import body, pods
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Manifest
-from tests.e2e.product import Operator, condition
+from tests.e2e.product import Figures, Operator, condition
 
 REPORTS = 25
 STEADY = (
@@ -27,7 +27,7 @@ FREE = 90  # seconds from a pod's deletion by Kubernetes until its slot is free
 
 
 def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
-    operator: Operator, kubectl: Kubectl, power: Callable[[str, str], None]
+    operator: Operator, kubectl: Kubectl, power: Callable[[str, str], None], figures: Figures
 ) -> None:
     victim = _victim(kubectl, operator)
     with watched(kubectl, "moving") as made:
@@ -42,7 +42,7 @@ def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
     for name in sorted(lost):
         next_one = begun[f"{name.removesuffix('-0')}-1"]
         seconds = _time(next_one["metadata"]["creationTimestamp"]) - _asked(deleted[name])
-        print(f"\n{name}: its next attempt was made {seconds:.0f} s after Kubernetes deleted its pod (goal {FREE} s)")
+        figures.say(f"{name}: pod deleted on a dead node to next attempt, seconds", seconds, FREE)
         assert seconds <= FREE
         assert next_one["spec"]["nodeName"] != victim
     assert {name: len(uids) for name, uids in made.uids.items()} == dict.fromkeys({*running, *again}, 1)

@@ -7,7 +7,7 @@ import time
 from tests.e2e.experiments import body, finished, pods
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.product import Operator, condition
+from tests.e2e.product import Figures, Operator, condition
 
 REPORTS = 12
 STEADY = (
@@ -17,7 +17,7 @@ STEADY = (
 LOOKED_ON = 10  # seconds for which nothing may begin
 
 
-def test_a_suspended_experiment_keeps_what_it_has_and_goes_on(operator: Operator, kubectl: Kubectl) -> None:
+def test_a_suspended_experiment_keeps_what_it_has_and_goes_on(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
     folder = f"{kubectl.namespace}/pausing"
     with watched(kubectl, "pausing") as made:
         kubectl.apply(body("pausing", STEADY, numSamples=6, maxConcurrentTrials=2, scheduler={}, failure={"maxFailures": 0}))
@@ -28,7 +28,7 @@ def test_a_suspended_experiment_keeps_what_it_has_and_goes_on(operator: Operator
         while pods(kubectl, "pausing"):
             assert time.monotonic() < asked + 45, kubectl("get", "pods")
             time.sleep(0.3)
-        print(f"\nthe pods of a suspended experiment were gone after {time.monotonic() - asked:.1f} s (goal 10 s)")
+        figures.say("suspended experiment to pods gone, seconds", time.monotonic() - asked, 10)
         found = kubectl.until("tune", "pausing", lambda one: one["status"]["trials"]["running"] == 0, seconds=10)
         assert condition(found, "Finished") == "False"
         assert kubectl("get", "tune", "pausing", "--no-headers").split()[1] == "Suspended"

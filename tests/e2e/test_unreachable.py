@@ -7,13 +7,15 @@ import time
 from tests.e2e.experiments import PROGRAM, body, finished, pods
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Manifest
-from tests.e2e.product import NAMESPACE, Operator, condition
+from tests.e2e.product import NAMESPACE, Figures, Operator, condition
 
 NOWHERE = "192.0.2.1"  # an address for documentation: nobody has it
 LOOKED_ON = 20  # seconds for which the stalled experiment is looked on
 
 
-def test_trials_that_reach_nobody_stall_their_experiment_and_burn_nothing(operator: Operator, kubectl: Kubectl) -> None:
+def test_trials_that_reach_nobody_stall_their_experiment_and_burn_nothing(
+    operator: Operator, kubectl: Kubectl, figures: Figures
+) -> None:
     alone = body("alone", PROGRAM, numSamples=6, maxConcurrentTrials=2, failure={"maxFailures": 0})
     astray = {"ip": NOWHERE, "hostnames": [f"kubetune.{NAMESPACE}.svc"]}
     alone["spec"]["trial"]["template"]["spec"]["hostAliases"] = [astray]
@@ -37,7 +39,7 @@ def test_trials_that_reach_nobody_stall_their_experiment_and_burn_nothing(operat
     while pods(kubectl, "alone"):
         assert time.monotonic() < asked + 45, kubectl("get", "pods")
         time.sleep(0.3)
-    print(f"\nthe pods of a deleted experiment that had never begun were gone after {time.monotonic() - asked:.1f} s (goal 10 s)")
+    figures.say("deleted experiment that had never begun to pods gone, seconds", time.monotonic() - asked, 10)
 
 
 def _is_stalled(found: Manifest) -> None:
