@@ -143,7 +143,7 @@ class Reconciler:
 
     async def _tell_to_end(self) -> None:
         """End what runs though that cannot be recorded: should it never be, each is an attempt that was taken from us."""
-        for key in self._experiment.history.open:
+        for key in list(self._experiment.history.open):
             await self._cluster.delete(key)
 
     async def _hold(self, error: OSError) -> None:
