@@ -42,7 +42,7 @@ def main() -> int:
 
 async def _run(settings: Settings) -> int:
     volume = Volume(settings.root)
-    authority = Authority.open(settings.root / "authority", _names(settings))
+    authority = _authority(settings)
     api = await Api.connect()
     statuses = Statuses(api)
     end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
@@ -51,13 +51,15 @@ async def _run(settings: Settings) -> int:
         if not end.done():
             end.set_result(error)
 
-    runtime = manifests.Runtime(
-        image=settings.runtime_image,
-        pull_policy=settings.runtime_pull_policy,
-        endpoint=settings.endpoint,
-        ca_pem=authority.ca_pem,
-        resources=settings.sidecar_resources,
-    )
+    def runtime() -> manifests.Runtime:
+        return manifests.Runtime(
+            image=settings.runtime_image,
+            pull_policy=settings.runtime_pull_policy,
+            endpoint=settings.endpoint,
+            ca_pem=authority.ca_pem,
+            resources=settings.sidecar_resources,
+        )
+
     events = Events(api, os.environ.get("HOSTNAME", "kubetune-operator"))
     shared = Shared(settings, api, volume, statuses, events, runtime)
     experiments = Experiments(shared, Verifier(api.raw), finish)
@@ -91,6 +93,12 @@ async def _run(settings: Settings) -> int:
         logger.error("ending: %s: %s", type(error).__name__, error, exc_info=error)
         return 1
     return 0
+
+
+def _authority(settings: Settings) -> Authority:
+    if settings.tls is not None:
+        return Authority.mounted(settings.tls, settings.service)
+    return Authority.open(settings.root / "authority", _names(settings))
 
 
 def _names(settings: Settings) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import heapq
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Shared:
     volume: Volume
     statuses: Statuses
     events: Events
-    runtime: manifests.Runtime
+    runtime: Callable[[], manifests.Runtime]  # as new pods get it: its CA certificate may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class Life:
             return {key: attempt.uid for key, attempt in history.open.items()}
 
         def manifest(one: Wanted) -> Object:
-            return manifests.pod(mine, self.uid, one, self._shared.runtime, restricted=self._restricted)
+            return manifests.pod(mine, self.uid, one, self._shared.runtime(), restricted=self._restricted)
 
         def kept(key: Key) -> bool:
             return retained(history, mine.trial.retain_pods, key)
@@ -270,7 +270,9 @@ class Life:
         """
         params = opened.experiment.history.searcher.suggest(0) or {}
         for self._restricted in (False, True):
-            pod = manifests.pod(opened.wanted, self.uid, Wanted(0, 0, params), self._shared.runtime, restricted=self._restricted)
+            pod = manifests.pod(
+                opened.wanted, self.uid, Wanted(0, 0, params), self._shared.runtime(), restricted=self._restricted
+            )
             try:
                 await self._shared.api.create_pod(self._place[0], pod, dry_run=True)
             except ApiRefused as refused:

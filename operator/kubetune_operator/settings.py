@@ -28,6 +28,7 @@ class Settings:
     service_port: int
     intake_port: int
     health_port: int
+    tls: Path | None  # a mounted certificate; none: the operator is its own authority
     log_level: str
     log_format: str
     sidecar_resources: Mapping[str, Any]
@@ -46,6 +47,7 @@ class Settings:
             service_port=_port(environ, "KUBETUNE_SERVICE_PORT", 8443),
             intake_port=_port(environ, "KUBETUNE_INTAKE_PORT", 8443),
             health_port=_port(environ, "KUBETUNE_HEALTH_PORT", 8081),
+            tls=Path(folder) if (folder := environ.get("KUBETUNE_TLS_FOLDER")) else None,
             log_level=_one_of(environ, "KUBETUNE_LOG_LEVEL", ("info", *LEVELS)),
             log_format=_one_of(environ, "KUBETUNE_LOG_FORMAT", FORMATS),
             sidecar_resources=_resources(environ, "KUBETUNE_SIDECAR_RESOURCES"),

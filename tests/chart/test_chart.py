@@ -122,6 +122,17 @@ def test_the_chart_sets_every_setting_and_the_operator_takes_them(helm: Helm) ->
     assert {each["name"]: each["mountPath"] for each in container["volumeMounts"]}["results"] == str(settings.root)
 
 
+def test_a_certificate_from_elsewhere_is_mounted_where_the_operator_looks_for_it(helm: Helm) -> None:
+    manifests = helm.render({"tls": {"existingSecret": "brought"}})
+    mounts = {each["name"]: each for each in operator(manifests)["volumeMounts"]}
+    volumes = {each["name"]: each for each in the(manifests, "Deployment")["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["tls"] == {"name": "tls", "secret": {"secretName": "brought"}}
+    assert mounts["tls"] == {"name": "tls", "mountPath": str(Settings.read(environment(manifests)).tls), "readOnly": True}
+    own = helm.render()
+    assert Settings.read(environment(own)).tls is None
+    assert "tls" not in {each["name"] for each in operator(own)["volumeMounts"]}
+
+
 def test_one_operator_that_the_next_one_waits_for(helm: Helm) -> None:
     spec = the(helm.render(), "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

@@ -11,6 +11,8 @@ import select
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
@@ -419,3 +421,21 @@ async def test_plain_http_is_not_answered(service: Service) -> None:
     writer.write(b"POST /v1/hello HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     assert b"HTTP/1.1" not in await reader.read()
     writer.close()
+
+
+@pytest.mark.slow
+def test_the_operator_does_not_begin_with_a_certificate_that_no_sidecar_would_believe(tmp_path: Path) -> None:
+    folder = secret(tmp_path, ("elsewhere.example",))
+    environ = {
+        "KUBETUNE_NAMESPACE": "kubetune",
+        "KUBETUNE_RUNTIME_IMAGE": "kubetune/runtime:1",
+        "KUBETUNE_ROOT": str(tmp_path),
+        "KUBETUNE_TLS_FOLDER": str(folder),
+    }
+    command = [sys.executable, "-m", "kubetune_operator"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"kubetune: {folder}: must hold tls.crt, tls.key and ca.crt, by which a sidecar believes that it "
+    )
+    assert "speaks to kubetune.kubetune.svc: " in done.stderr
