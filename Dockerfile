@@ -21,14 +21,15 @@ COPY operator/kubetune_operator /code/kubetune_operator
 COPY trial-runtime/kubetune /code/kubetune
 RUN python -m compileall -q --invalidation-mode unchecked-hash /code
 
-# --- the launcher, by the compiler that requirements/launcher.txt pins; the one for this image's architecture ---
+# --- the launcher, by the compiler that requirements/launcher.txt pins; for this image's architecture alone ---
+# Where the builder names no TARGETARCH, as Docker without BuildKit, it is the machine's own.
 # The compiler keeps every file of the C library open: buildah, which allows 1024 files, needs --ulimit nofile=4096:4096.
 FROM ${PYTHON_IMAGE} AS launcher
+ARG TARGETARCH
 COPY requirements/launcher.txt /src/requirements/
 COPY trial-runtime/launcher /src/trial-runtime/launcher
-RUN python /src/trial-runtime/launcher/build.py /built \
- && ln -s amd64 /built/x86_64 && ln -s arm64 /built/aarch64 \
- && cp "/built/$(uname -m)/kubetune-launch" /kubetune-launch
+RUN python /src/trial-runtime/launcher/build.py /built --arch "${TARGETARCH:-$(uname -m)}" \
+ && cp /built/*/kubetune-launch /kubetune-launch
 
 FROM base AS operator
 LABEL org.opencontainers.image.title="kubetune operator" org.opencontainers.image.licenses="Apache-2.0"

@@ -3,6 +3,7 @@
 
 The compiler is Zig's, pinned with its hashes in requirements/launcher.txt; pip installs it into the user's cache folder. What was
 built stays there too, so that only the first build of each version of the sources takes its minute. Needs nothing but Python.
+With --arch NAME: for that one alone, amd64 or arm64 or as `uname -m` calls them.
 With --sanitized: one for this machine that stops at its first fault of memory or arithmetic, into FOLDER/sanitized.
 """
 
@@ -26,6 +27,7 @@ ROOT = HERE.parents[1]
 LOCK = ROOT / "requirements" / "launcher.txt"
 NAME = "kubetune-launch"
 TARGETS = {"amd64": "x86_64-linux-musl", "arm64": "aarch64-linux-musl"}  # by the names that image builders have for them
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}  # as `uname -m` names them
 COMMON = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
 RELEASE = ["-Os", "-s", "-static"]
 SANITIZED = ["-g", "-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
@@ -35,10 +37,13 @@ def main() -> int:
     """Build and copy what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "launcher")
-    parser.add_argument("--sanitized", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--arch", choices=[*TARGETS, *MACHINES])
+    which.add_argument("--sanitized", action="store_true")
     given = parser.parse_args()
+    architectures = [MACHINES.get(given.arch, given.arch)] if given.arch else list(TARGETS)
     with _locked(_cache() / "launcher") as cache:
-        built = _sanitized(cache) if given.sanitized else [_release(cache, name) for name in TARGETS]
+        built = _sanitized(cache) if given.sanitized else [_release(cache, name) for name in architectures]
     for program in built:
         into = given.folder / program.parent.name
         into.mkdir(parents=True, exist_ok=True)

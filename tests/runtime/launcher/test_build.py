@@ -49,3 +49,19 @@ def test_another_build_elsewhere_is_the_same(builds: Mapping[str, Path], tmp_pat
     subprocess.run([sys.executable, build, built], env=os.environ | {"XDG_CACHE_HOME": str(cache.parent)}, check=True)
     for architecture in ARCHITECTURES:
         assert (built / architecture / "kubetune-launch").read_bytes() == builds[architecture].read_bytes()
+
+
+@pytest.mark.parametrize(("name", "folder"), [("amd64", "amd64"), ("arm64", "arm64"), ("x86_64", "amd64"), ("aarch64", "arm64")])
+def test_one_architecture_alone(builds: Mapping[str, Path], tmp_path: Path, name: str, folder: str) -> None:
+    subprocess.run([sys.executable, LAUNCHER / "build.py", tmp_path, "--arch", name], check=True)
+    assert [each.name for each in tmp_path.iterdir()] == [folder]
+    assert (tmp_path / folder / "kubetune-launch").read_bytes() == builds[folder].read_bytes()
+
+
+def test_an_architecture_that_there_is_not_is_refused_by_name(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, LAUNCHER / "build.py", tmp_path, "--arch", "riscv64"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "invalid choice: 'riscv64' (choose from" in done.stderr
+    assert list(tmp_path.iterdir()) == []
