@@ -111,6 +111,15 @@ def test_it_does_not_and_says_what_would_make_it(end: str, change: dict[str, Any
     assert status.nothing_to_do(world.history) == says
 
 
+def test_without_an_edit_nothing_goes_on_though_the_rules_have_changed() -> None:
+    """An operator of another version may end an experiment for what ends nothing here; its past stays as it was."""
+    world = World(spec(num_samples=9), steady(50))
+    world.turn()
+    world.record([Ending("TooManyFailedTrials", "as another version counted", world.now)])
+    assert reason(world.run()) == "TooManyFailedTrials"
+    assert (world.turn(), goes_on(world.history)) == (0, False)
+
+
 def test_nothing_is_said_of_one_that_runs() -> None:
     assert status.nothing_to_do(World(spec(), steady()).history) == ""
 

@@ -208,6 +208,30 @@ def test_when_the_first_trials_all_fail_alike_the_experiment_ends_with_that_reas
     assert len(world.history.trials) <= 6
 
 
+def test_lowering_max_concurrent_ends_nothing_for_the_first_having_failed_alike() -> None:
+    bad = Script([], End(exit_code=3))
+    world = World(spec(num_samples=9, max_concurrent=4), lambda t, a, p: bad if t < 2 else Script([{"accuracy": t}] * 5))
+    for _ in range(4):
+        world.turn()
+        world.tick()
+    assert world.history.failed == 2
+    world.edit(max_concurrent=2)
+    world.run()
+    assert world.history.finished
+    assert world.history.finished.reason == "Completed"
+    assert world.history.ended - world.history.failed == 7
+
+
+def test_the_first_having_failed_alike_ends_nothing_where_others_did_well() -> None:
+    late = Script([{"loss": 1}] * 9, End(exit_code=3))
+    world = World(
+        spec(num_samples=9, max_concurrent=2),
+        lambda t, a, p: late if t == 1 else Script([{"accuracy": t}], End(exit_code=3 * (t == 0))),
+    ).run()
+    assert world.history.finished
+    assert world.history.finished.reason == "Completed"
+
+
 def test_pods_that_never_begin_fail_alike_whatever_each_is_said_to_lack() -> None:
     world = World(spec(num_samples=50, max_concurrent=3), steady(90))
     while not world.history.finished:

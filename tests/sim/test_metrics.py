@@ -116,9 +116,30 @@ class TestTheExperimentEnds:
         assert ended(world) == ("Completed", "")
         assert len(world.history.trials) == 9
 
+    def test_for_good(self) -> None:
+        """No field that may be changed names another metric; one more trial would only be burnt."""
+        world = reporting({"acc": 1}, max_concurrent=1, num_samples=9)
+        assert ended(world)[0] == "MetricMissing"
+        world.edit(max_concurrent=3, num_samples=50)
+        assert world.turn() == 0
+        assert len(world.created) == 1
+        assert "start a new run" in status.nothing_to_do(world.history)
+
 
 class TestTheExperimentGoesOn:
     """A program may report its objective last."""
+
+    @pytest.mark.parametrize("end", ["evicted", End(exit_code=1)], ids=["evicted", "failed and to be tried again"])
+    def test_when_the_only_one_that_would_report_it_is_to_be_tried_again(self, end: Any) -> None:
+        taken = end if isinstance(end, str) else ""
+
+        def program(trial: int, attempt: int, params: object) -> Script:
+            if trial < 3:
+                return Script([{"loss": 1}])
+            return Script(LATE) if attempt else Script(LATE[:1], End() if taken else end, disrupted=taken)
+
+        world = World(spec(num_samples=6, max_concurrent=4, failure=Failure(max_failures=2)), program)
+        assert ended(world) == ("Completed", "")
 
     def test_whatever_ends_first_trials_before_it(self) -> None:
         assert ended(reporting(*LATE)) == ("Completed", "")

@@ -137,6 +137,7 @@ class History:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self.at_once_at_first = spec.max_concurrent  # as the experiment began
         self.scheduler = spec.scheduler.begin(spec.seed)
         self.searcher = spec.searcher.begin(spec.space, spec.seed)
         self.created: Created | None = None
@@ -154,6 +155,7 @@ class History:
         self.overwritten: dict[str, int] = {}  # metrics with a name of kubetune's own: the first trial that reported it
         self.interrupted: Interrupted | None = None  # since the latest attempt was started
         self.ending: Ending | None = None
+        self.edited = False  # since then
         self.finished: Finished | None = None
         self.reopened: list[tuple[str, float]] = []  # each time that it went on after an end: which end, and when
         self.suspended = 0.0  # when `suspend` last changed; 0: never
@@ -321,7 +323,7 @@ class History:
         self.searcher.told(record.trial, trial.loss, complete=trial.complete)
 
     def _edited(self, record: Edited, spec: Spec) -> None:
-        before, self.spec = self.spec, spec
+        before, self.spec, self.edited = self.spec, spec, True
         if spec.suspend != before.suspend:
             self.suspended = record.time
         # A report that reaches the goal is the last that counts, so the trial is worth it for ever.
@@ -336,7 +338,7 @@ class History:
             case Interrupted():
                 self.interrupted = record
             case Ending():
-                self.ending = record
+                self.ending, self.edited = record, False
             case Finished():
                 self.finished = record
             case Reopened():

@@ -36,7 +36,7 @@ FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
 # Ends that a change of the spec can undo: each holds only as long as it is among `_causes`.
-UNDOABLE = frozenset({"AllTrialsFailed", "Completed", "GoalReached", "FailFast", "TooManyFailedTrials", "MetricMissing"})
+UNDOABLE = frozenset({"AllTrialsFailed", "Completed", "GoalReached", "FailFast", "TooManyFailedTrials"})
 IGNORED_SIGTERM = "ignored SIGTERM and was killed after its grace period"
 
 
@@ -239,9 +239,11 @@ def _ending(history: History, now: float) -> Ending | None:
 
 
 def goes_on(history: History) -> bool:
-    """Say whether an experiment that has ended, or is about to, goes on: what ended it does not hold any more."""
+    """Say whether an experiment that has ended, or is about to, goes on: an edit has taken away what ended it."""
     ending = history.ending
-    return ending is not None and ending.reason in UNDOABLE and all(reason != ending.reason for reason, _ in _causes(history))
+    if ending is None or not history.edited or ending.reason not in UNDOABLE:
+        return False
+    return all(reason != ending.reason for reason, _ in _causes(history))
 
 
 def _causes(history: History) -> Iterator[tuple[str, str]]:
@@ -251,7 +253,7 @@ def _causes(history: History) -> Iterator[tuple[str, str]]:
         yield "GoalReached", f"trial {history.name(history.goal)} reported {value}, the goal is {goal}"
     if history.failed:
         yield from _failures(history)
-    if not history.open and (missing := metric_missing(history)):
+    if not history.open and not any(_again(history)) and (missing := metric_missing(history)):
         yield "MetricMissing", missing
     if not history.open and not history.waiting and len(history.trials) >= history.spec.total:
         if 0 < len(history.trials) == history.failed:
@@ -266,7 +268,8 @@ def _failures(history: History) -> Iterator[tuple[str, str]]:
         first = next(trial for trial in history.trials if trial.outcome is Outcome.FAILED)
         yield "FailFast", f"trial {history.name(first.number)} failed ({first.reason}: {first.account}) and failFast is set"
     # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
-    first_ones = history.trials[: max(2, min(spec.max_concurrent, spec.total))]
+    # They are those of the start: lowering maxConcurrentTrials ends nothing, and where others do well they were unlucky.
+    first_ones = history.trials[: max(2, min(history.at_once_at_first, spec.total))] if history.failed == history.ended else []
     # What a cluster says of a pod that never began differs from one to the next; what a program says is the program's.
     causes = {(trial.reason, "" if trial.intent is Intent.FAIL else trial.message) for trial in first_ones}
     if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
@@ -302,11 +305,17 @@ def _enough_without(history: History) -> int:
 def _suspects(history: History) -> int | None:
     """Give how many more attempts would settle a suspicion that nobody reports the objective; None: there is none.
 
-    What runs may settle it without a further one: a misspelt metric must not burn a budget.
+    What runs, or is to run again, may settle it without a further one: a misspelt metric must not burn a budget.
     """
     if not history.without_metric or history.spec.objective.metric not in history.sightings.unreported:
         return None
-    return max(0, _enough_without(history) - len(history.without_metric) - len(history.open))
+    waited_for = len(history.open) + sum(1 for _ in _again(history))
+    return max(0, _enough_without(history) - len(history.without_metric) - waited_for)
+
+
+def _again(history: History) -> Iterator[Trial]:
+    """Give the trials that wait for another attempt: what ended the last one does not count against them."""
+    return (trial for number in history.waiting if (trial := history.trials[number]).attempts)
 
 
 def not_a_number(history: History, metric: str) -> str:
@@ -327,31 +336,35 @@ def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
 
 def _starts(history: History, room: Room, now: float) -> tuple[list[tuple[Record, Act | None]], float | None]:
     """Fill free slots: with trials that wait for another attempt, then with new ones."""
-    if metric_missing(history):
-        return [], None
     limit = history.spec.max_concurrent if room.capacity is None else min(history.spec.max_concurrent, max(1, room.capacity))
     free = limit - len(history.open)
-    if (suspects := _suspects(history)) is not None:
-        free = min(free, suspects)
     steps: list[tuple[Record, Act | None]] = []
     wakes: list[float] = []
-    for number in history.waiting:
-        trial = history.trials[number]
+    for trial in _again(history):
         pause = _backoff(trial)
         if 0 < trial.closed + pause - now <= pause:  # more than all of it to go: the clock has been put back
             wakes.append(trial.closed + pause)
         elif free > 0:
-            steps.append((Started(number, trial.attempts, now), Create(number, trial.attempts)))
+            steps.append((Started(trial.number, trial.attempts, now), Create(trial.number, trial.attempts)))
             free -= 1
+    suspects = _suspects(history)
+    steps += _new(history, free if suspects is None else min(free, suspects), now)
+    return steps, min(wakes, default=None)
+
+
+def _new(history: History, free: int, now: float) -> Iterator[tuple[Record, Act | None]]:
+    """Start so many trials for the first time: those that are suggested already, then others."""
+    for number in [number for number in history.waiting if not history.trials[number].attempts][: max(0, free)]:
+        yield Started(number, 0, now), Create(number, 0)
+        free -= 1
     number = len(history.trials)
     while free > 0 and number < history.spec.total:
         params = history.searcher.suggest(number)
         if params is None:
             break
-        steps.append((Suggested(number, params, now), None))
-        steps.append((Started(number, 0, now), Create(number, 0)))
+        yield Suggested(number, params, now), None
+        yield Started(number, 0, now), Create(number, 0)
         number, free = number + 1, free - 1
-    return steps, min(wakes, default=None)
 
 
 def _backoff(trial: Trial) -> float:
