@@ -38,6 +38,7 @@ def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
         assert lost != running.keys(), f"every trial runs on {victim}"
         with _without(victim, kubectl, power):
             deleted, begun, found = _until_finished(operator, kubectl, "moving")
+        _no_pod_stays(kubectl, "moving")
     again = {f"{name.removesuffix('-0')}-1" for name in lost}
     for name in sorted(lost):
         next_one = begun[f"{name.removesuffix('-0')}-1"]
@@ -123,6 +124,14 @@ def _until_finished(operator: Operator, kubectl: Kubectl, name: str) -> tuple[di
         assert time.monotonic() < until, f"{found['status']}\n{kubectl('get', 'pods')}\n{operator.log()}"
         time.sleep(1)
     return deleted, seen, found
+
+
+def _no_pod_stays(kubectl: Kubectl, name: str) -> None:
+    """Wait until the node that has returned has let go of the pods that were on it."""
+    until = time.monotonic() + 60
+    while left := pods(kubectl, name):
+        assert time.monotonic() < until, f"pods of an experiment that has ended: {sorted(left)}"
+        time.sleep(1)
 
 
 @contextmanager
