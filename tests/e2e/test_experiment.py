@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import digits
-from tests.e2e.experiments import PROGRAM, finished, pods, write
+from tests.e2e.experiments import PROGRAM, body, finished, pods, write
 from tests.e2e.followed import Followed
 from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import Figures, Operator, condition
@@ -128,40 +128,49 @@ def test_each_report_and_each_line_of_output_is_there_exactly_once(operator: Ope
     [
         pytest.param("import sys; print('why', file=sys.stderr); sys.exit(3)", "ExitCode", id="exits-3"),
         pytest.param("print('no reports')", "NoReports", id="reports-nothing"),
+        pytest.param(None, "NotStarted", id="does-not-exist"),
         pytest.param("import os; os.kill(os.getpid(), 9)", "Killed", id="is-killed"),
     ],
 )
-def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, tmp_path: Path, program: str, reason: str) -> None:
-    kubectl("apply", "--filename", str(write(tmp_path, "bad", program, numSamples=2)))
+def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, program: str | None, reason: str) -> None:
+    wanted = body("bad", program or "", numSamples=2)
+    if program is None:
+        wanted["spec"]["trial"]["template"]["spec"]["containers"][0]["command"] = ["trian.py"]
+    kubectl.apply(wanted)
     found = finished(kubectl, "bad", seconds=120)
     assert condition(found, "Succeeded") == "False"
     assert found["status"]["state"] == reason, operator.log()
     assert reason in operator.read(f"{kubectl.namespace}/bad/bad-00000/error.txt").decode()
+    events = kubectl("events", "--for", "tuneexperiment/bad")
+    assert f"trial 0: {reason}" in events
+    assert f"{reason}: the first 2 trials all failed alike" in events
 
 
 def test_a_template_that_the_api_server_refuses_ends_the_experiment_without_a_pod(
     operator: Operator, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     path = write(tmp_path, "refused", PROGRAM)
-    body = json.loads(path.read_text())
-    body["spec"]["trial"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}
-    path.write_text(json.dumps(body))
+    wanted = json.loads(path.read_text())
+    wanted["spec"]["trial"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}
+    path.write_text(json.dumps(wanted))
     kubectl("apply", "--filename", str(path))
     found = finished(kubectl, "refused", seconds=60)
     assert found["status"]["state"] == "TemplateRejected", found["status"]
+    assert "TemplateRejected" in kubectl("events", "--for", "tuneexperiment/refused")
     assert not pods(kubectl, "refused")
 
 
 def test_a_wrong_parameter_name_in_the_template_is_an_invalid_spec(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
     path = write(tmp_path, "invalid", PROGRAM)
-    body = json.loads(path.read_text())
-    body["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["${params.y}"]
-    path.write_text(json.dumps(body))
+    wanted = json.loads(path.read_text())
+    wanted["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["${params.y}"]
+    path.write_text(json.dumps(wanted))
     kubectl("apply", "--filename", str(path))
     found = finished(kubectl, "invalid", seconds=60)
     assert condition(found, "Stalled") == "True"
     assert found["status"]["state"] == "InvalidSpec"
     assert "${params.x}" in json.dumps(found["status"]["conditions"])
+    assert "InvalidSpec" in kubectl("events", "--for", "tuneexperiment/invalid")
 
 
 def test_killed_operators_lose_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
