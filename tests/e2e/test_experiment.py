@@ -171,16 +171,3 @@ def test_a_wrong_parameter_name_in_the_template_is_an_invalid_spec(operator: Ope
     assert found["status"]["state"] == "InvalidSpec"
     assert "${params.x}" in json.dumps(found["status"]["conditions"])
     assert "InvalidSpec" in kubectl("events", "--for", "tuneexperiment/invalid")
-
-
-def test_killed_operators_lose_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
-    program = "import time, kubetune\nfor i in range(20):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep(0.7)\n"
-    kubectl("apply", "--filename", str(write(tmp_path, "killed", program, numSamples=4, maxConcurrentTrials=2, scheduler={})))
-    for _ in range(3):
-        time.sleep(6)
-        operator.kubectl("delete", "pod", "--selector", "app.kubernetes.io/name=kubetune", "--grace-period=0", "--force")
-    found = finished(kubectl, "killed", seconds=240)
-    assert found["status"]["trials"]["succeeded"] == 4, found["status"]
-    for number in range(4):
-        rows = operator.rows(f"{kubectl.namespace}/killed/killed-{number:05d}/result.json")
-        assert [row["i"] for row in rows] == list(range(20))

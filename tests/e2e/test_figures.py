@@ -31,7 +31,7 @@ for step in range(20):
         file.write('{"accuracy": %d}\\n' % step)
     time.sleep(1)
 """
-TRIALS, AT_ONCE = 6, 2
+TRIALS, AT_ONCE = 4, 2
 
 
 def test_from_apply_to_the_first_pod(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
