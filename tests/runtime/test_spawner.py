@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -40,7 +41,10 @@ class Running:
 
 def channels(pid: int) -> set[str]:
     """Name the pipes and sockets that a process holds open."""
-    links = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    links = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.add(str(entry.readlink()))
     return {link for link in links if link.startswith(("pipe:", "socket:"))}
 
 

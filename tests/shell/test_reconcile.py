@@ -172,6 +172,7 @@ class TestWhileNothingCanBeRecorded:
         with pytest.raises(OSError, match="No space left"):
             await asyncio.wait_for(loop, 1)
 
+    @pytest.mark.slow
     async def test_once_there_is_space_it_is_an_interruption(self, experiment: Experiment, disk: Disk) -> None:
         pods = Pods(stubborn=False)
         reconciler, loop = await running(experiment, pods)
@@ -183,6 +184,7 @@ class TestWhileNothingCanBeRecorded:
         assert experiment.history.interrupted
         assert [(trial.failures, trial.outcome) for trial in experiment.history.trials] == [(0, None)] * 2
 
+    @pytest.mark.slow
     async def test_that_is_said_once_each_time(
         self, experiment: Experiment, disk: Disk, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -217,6 +219,7 @@ async def test_what_was_told_twice_is_killed_once_its_end_is_recorded(experiment
     assert [(trial.failures, trial.reason) for trial in experiment.history.trials] == [(0, "Suspended")] * 2
 
 
+@pytest.mark.slow
 async def test_a_clock_that_is_put_back_does_not_hold_the_results_up(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_command_that_does_not_exist_ends_the_experiment_with_its_name(kubetun
     assert "command not found: trian" in (run.trial(0) / "error.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_that_ignores_sigterm_is_killed_after_its_grace_and_named(kubetune: Kubetune) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); open(os.environ['KUBETUNE_REPORTS'], 'a').write('{\"accuracy\": 9}\\n'); time.sleep(60)"
     run = kubetune(program_of(deaf), numSamples=3, stop={"metrics": {"accuracy": 8}})
@@ -191,6 +192,7 @@ def test_when_what_starts_the_agents_is_killed_the_trials_that_run_go_on_and_oth
     assert not list((run.folder / ".run").glob("*-*"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: Kubetune, tmp_path: Path) -> None:
     slow = (
         "import time, kubetune\nfor i in range(3):\n    kubetune.report(accuracy=kubetune.params()['x'])\n    time.sleep(0.3)\n"
@@ -227,6 +229,7 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: 
     assert "5 of 5 started: 5 had their whole budget" in resumed.out
 
 
+@pytest.mark.slow
 def test_resume_refuses_what_cannot_change_and_takes_what_can(kubetune: Kubetune) -> None:
     assert kubetune(GOOD, numSamples=2).code == 0
     refused = kubetune(GOOD, "--resume", numSamples=2, objective={"metric": "loss", "mode": "Minimize"})
@@ -277,6 +280,7 @@ def test_show_claims_no_more_than_is_known_of_a_runner_that_was_killed(kubetune:
     assert "exp: Completed\n" in command(tmp_path, "show", str(whole.folder)).out
 
 
+@pytest.mark.slow
 def test_a_metric_with_a_name_of_kubetunes_own_is_never_overwritten_in_silence(kubetune: Kubetune, tmp_path: Path) -> None:
     named = "import kubetune\nfor i in range(3): kubetune.report(accuracy=1, number=7)\n"
     run = kubetune(named, numSamples=2, maxConcurrentTrials=1)

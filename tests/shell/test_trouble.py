@@ -58,6 +58,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_whole_numbers_beyond_a_float_are_recorded_and_end_nothing(kubetune: Kubetune, tmp_path: Path) -> None:
     lines = [{"accuracy": 1, "n": BEYOND, "m": -BEYOND, "deep": {"n": BEYOND}}, {"accuracy": BEYOND}, {"accuracy": 3}]
     text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -334,3 +335,23 @@ def test_ctrl_c_before_a_resumed_run_has_begun_ends_what_the_earlier_one_left(tm
     assert "exp: Interrupted" in ended.stdout
     assert not [status["pid"] for status in statuses if Path(f"/proc/{status['pid']}").exists()]
     assert not list((folder / ".run").glob("*-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "SIGTERM"])
+def test_a_signal_that_comes_when_all_has_ended_takes_nothing_away(tmp_path: Path, number: int) -> None:
+    """The tables and the summary are still to come, and the exit code is that of an experiment that has finished."""
+    (tmp_path / "exp.yaml").write_text(
+        json.dumps(experiment(["python", "-c", "import kubetune; kubetune.report(accuracy=1)"], numSamples=2))
+    )
+    late = (
+        "import os, sys; from kubetune_operator.cluster.local import Local; close = Local.close; "
+        f"Local.close = lambda self: (os.kill(os.getpid(), {int(number)}), close(self))[1]; "
+        "from kubetune.cli import main; sys.exit(main())"
+    )
+    words = ["run", str(tmp_path / "exp.yaml"), "--results", str(tmp_path / "results")]
+    done = subprocess.run([sys.executable, "-c", late, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "exp: Completed" in done.stdout
+    table = (tmp_path / "results" / "default" / "exp" / "trials.csv").read_text()
+    assert table.count("Succeeded") == 2, table

@@ -129,6 +129,21 @@ class TestTheExperimentEnds:
 class TestTheExperimentGoesOn:
     """A program may report its objective last."""
 
+    def test_when_max_concurrent_is_lowered_meanwhile(self) -> None:
+        def program(trial: int, attempt: int, params: object) -> Script:
+            return Script([{"loss": 1}], End(exit_code=trial)) if trial < 3 else Script(LATE)
+
+        world = World(spec(num_samples=9, max_concurrent=3), program)
+        for _ in range(2):
+            world.turn()
+            world.tick()
+        world.suspend = True
+        world.turn()
+        assert (world.history.ended, len(world.history.trials)) == (3, 3)
+        world.edit(max_concurrent=1)
+        world.suspend = False
+        assert ended(world) == ("Completed", "")
+
     @pytest.mark.parametrize("end", ["evicted", End(exit_code=1)], ids=["evicted", "failed and to be tried again"])
     def test_when_the_only_one_that_would_report_it_is_to_be_tried_again(self, end: Any) -> None:
         taken = end if isinstance(end, str) else ""

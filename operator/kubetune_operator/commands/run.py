@@ -172,7 +172,7 @@ async def _work(job: Job, signals: _Signals, out: Console, options: argparse.Nam
     try:
         with progress:
             await reconciler.run()
-        signals.close()
+        signals.over()
         publisher.tables()
         await cluster.close()
     finally:
@@ -209,11 +209,9 @@ class _Signals:
         for _ in range(self._early):
             interrupt()
 
-    def close(self) -> None:
-        """Mind them no more."""
-        loop = asyncio.get_running_loop()
-        for number in self.NUMBERS:
-            loop.remove_signal_handler(number)
+    def over(self) -> None:
+        """Take no more notice: nothing runs, and the tables and the summary, which are still to come, take a moment."""
+        self._interrupt = lambda: None
 
     def _came(self) -> None:
         if self._interrupt is None:

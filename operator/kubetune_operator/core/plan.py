@@ -298,8 +298,8 @@ def metric_missing(history: History) -> str:
 
 
 def _enough_without(history: History) -> int:
-    """Give how many trials without the objective show that nobody reports it."""
-    return min(3, history.spec.max_concurrent)
+    """Give how many trials without the objective show that nobody reports it: lowering maxConcurrentTrials ends nothing."""
+    return min(3, history.at_once_at_first)
 
 
 def _suspects(history: History) -> int | None:

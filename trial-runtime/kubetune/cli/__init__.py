@@ -18,7 +18,8 @@ INTERRUPTED = 130
 EXIT_CODES = """
 exit codes:
   0    every trial ended well; stopped early is well
-  1    the experiment failed: too many trials did, or the first ones all for one reason;
+  1    the experiment failed: too many or all trials did, or the first ones all for one reason,
+       or one and failFast is set, or none reported the objective;
        or it could not go on (a full or broken disk)
   2    nothing was started: wrong usage, a file that cannot be read,
        an experiment that is refused or cannot be gone on with
