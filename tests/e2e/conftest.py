@@ -18,9 +18,7 @@ from tests.e2e.product import CHART, IMAGES, NAMESPACE, Figures, Operator, helm
 KUBECONFIG = os.environ.get("KUBECONFIG")
 MADE = os.environ.get("KUBETUNE_CLUSTER", "as KUBECONFIG has it")
 LOAD = os.environ.get("KUBETUNE_CLUSTER_LOAD", "")  # a command that takes a docker-archive and brings its images to every node
-POWER = os.environ.get(
-    "KUBETUNE_CLUSTER_NODE", ""
-)  # a command that takes a node's name and "off" or "on", and cuts its power or gives it
+POWER = os.environ.get("KUBETUNE_CLUSTER_NODE", "")  # a command that cuts a node's power ("off"), or gives it back ("on")
 KEEP = os.environ.get("KUBETUNE_KEEP", "")  # set: kubetune stays installed, for whoever runs the suite again and again
 ON = pytest.StashKey[str]()
 FIGURES = pytest.StashKey[Figures]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,26 @@ def finished(kubectl: Kubectl, name: str, *, seconds: float) -> Manifest:
     return kubectl.until("tuneexperiment", name, lambda found: condition(found, "Finished") == "True", seconds=seconds)
 
 
+def steady(reports: int, pause: float) -> str:
+    """Give a program that reports so often, with so many seconds after each."""
+    return (
+        "import time, kubetune\n"
+        f"for i in range({reports}):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep({pause})\n"
+    )
+
+
 def pods(kubectl: Kubectl, name: str) -> dict[str, Manifest]:
     """Give an experiment's pods by name."""
     items = kubectl.get("pods", "", "--selector", f"kubetune.dev/experiment={name}")["items"]
     return {one["metadata"]["name"]: one for one in items}
+
+
+def gone(kubectl: Kubectl, name: str, *, seconds: float) -> float:
+    """Wait until an experiment has no pod any more; give the seconds that took."""
+    asked = time.monotonic()
+    while left := pods(kubectl, name):
+        assert time.monotonic() < asked + seconds, (
+            f"pods of {name} after {seconds:.0f} s: {sorted(left)}\n{kubectl('get', 'pods')}"
+        )
+        time.sleep(0.3)
+    return time.monotonic() - asked

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import digits
-from tests.e2e.experiments import PROGRAM, body, finished, pods, write
+from tests.e2e.experiments import PROGRAM, body, finished, gone, pods, write
 from tests.e2e.followed import Followed
 from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import Figures, Operator, condition
@@ -23,7 +23,6 @@ def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl:
     until = time.monotonic() + 600
     while True:
         followed.look()
-        row = kubectl("get", "tuneexperiments", "digits").splitlines()[-1].split()
         found = kubectl.get("tuneexperiment", "digits")
         status = found.get("status") or {}
         bests.add((status.get("bestTrial") or {}).get("value"))
@@ -32,6 +31,7 @@ def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl:
             break
         assert time.monotonic() < until, f"{json.dumps(status, indent=1)}\n{operator.log()}"
         time.sleep(0.5)
+    row = kubectl("get", "tuneexperiments", "digits").splitlines()[-1].split()
     assert row[1] == "Completed", row
     assert row[2] == "20/20", row
     assert len(bests) > 2, f"the best value moves while it runs, seen: {bests}"
@@ -97,11 +97,7 @@ def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(
     kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
     first = kubectl.get("tune", "gone")["metadata"]["uid"][:8]
     kubectl("delete", "tune", "gone", "--wait=false")
-    asked = time.monotonic()
-    while pods(kubectl, "gone"):
-        assert time.monotonic() < asked + 20, kubectl("get", "pods")
-        time.sleep(0.3)
-    figures.say("deleted experiment to pods gone, seconds", time.monotonic() - asked, 10)
+    figures.say("deleted experiment to pods gone, seconds", gone(kubectl, "gone", seconds=20), 10)
     quick = write(tmp_path, "gone", PROGRAM, numSamples=3)
     kubectl("apply", "--filename", str(quick))
     second = finished(kubectl, "gone", seconds=120)["metadata"]["uid"][:8]

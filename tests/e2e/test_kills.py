@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tests.e2e import digits
-from tests.e2e.experiments import pods
+from tests.e2e.experiments import gone
 from tests.e2e.followed import Followed, watched
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.product import Operator, condition
@@ -45,7 +45,7 @@ def test_an_operator_that_is_killed_again_and_again_changes_nothing(
         assert not blows, "the experiment has ended too early to have the operator killed"
         if struck:
             struck.result()
-        _orphaned_none(kubectl)
+        gone(kubectl, "digits", seconds=30)
     status = found["status"]
     assert (status["state"], status["progress"], status["trials"]["failed"]) == (
         "Completed",
@@ -60,13 +60,6 @@ def test_an_operator_that_is_killed_again_and_again_changes_nothing(
             assert digits.told(rows) == digits.told(reports[trial])[: len(rows)], f"{trial}: what was acknowledged stays"
     digits.each_report_once(followed.said(), reports)
     _same_parameters(operator, folder, tmp_path)
-
-
-def _orphaned_none(kubectl: Kubectl) -> None:
-    ended = time.monotonic()
-    while left := pods(kubectl, "digits"):
-        assert time.monotonic() < ended + 30, f"pods without an experiment that runs: {sorted(left)}"
-        time.sleep(0.5)
 
 
 def _same_parameters(operator: Operator, folder: str, tmp_path: Path) -> None:

@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 
 from tests.e2e import manifests
-from tests.e2e.experiments import body, pods
+from tests.e2e.experiments import body, gone, pods, steady
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Manifest
 from tests.e2e.product import Figures, Operator, condition
 
 REPORTS = 25
-STEADY = (
-    "import time, kubetune\n"
-    f"for i in range({REPORTS}):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep(1)\n"
-)
 FREE = 90  # seconds from a pod's deletion by Kubernetes until its slot is free
 
 
@@ -38,7 +34,7 @@ def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
         assert lost != running.keys(), f"every trial runs on {victim}"
         with _without(victim, kubectl, power):
             deleted, begun, found = _until_finished(operator, kubectl, "moving")
-        _no_pod_stays(kubectl, "moving")
+        gone(kubectl, "moving", seconds=60)  # the node that has returned lets go of those that were on it
     again = {f"{name.removesuffix('-0')}-1" for name in lost}
     for name in sorted(lost):
         next_one = begun[f"{name.removesuffix('-0')}-1"]
@@ -67,7 +63,7 @@ def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
 
 def _spread(name: str) -> Manifest:
     """Give an experiment of four trials at once, as evenly upon the nodes as can be, that does not wait long for a dead one."""
-    made = body(name, STEADY, numSamples=4, maxConcurrentTrials=4, scheduler={}, failure={"maxFailures": 0})
+    made = body(name, steady(REPORTS, 1), numSamples=4, maxConcurrentTrials=4, scheduler={}, failure={"maxFailures": 0})
     made["spec"]["trial"]["template"]["spec"] |= {
         "topologySpreadConstraints": [
             {
@@ -124,14 +120,6 @@ def _until_finished(operator: Operator, kubectl: Kubectl, name: str) -> tuple[di
         assert time.monotonic() < until, f"{found['status']}\n{kubectl('get', 'pods')}\n{operator.log()}"
         time.sleep(1)
     return deleted, seen, found
-
-
-def _no_pod_stays(kubectl: Kubectl, name: str) -> None:
-    """Wait until the node that has returned has let go of the pods that were on it."""
-    until = time.monotonic() + 60
-    while left := pods(kubectl, name):
-        assert time.monotonic() < until, f"pods of an experiment that has ended: {sorted(left)}"
-        time.sleep(1)
 
 
 @contextmanager

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import time
 
-from tests.e2e.experiments import body, finished, pods
+from tests.e2e.experiments import body, finished, gone, pods, steady
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.product import Figures, Operator, condition
 
 REPORTS = 12
-STEADY = (
-    "import time, kubetune\n"
-    f"for i in range({REPORTS}):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep(0.7)\n"
-)
 LOOKED_ON = 10  # seconds for which nothing may begin
 
 
 def test_a_suspended_experiment_keeps_what_it_has_and_goes_on(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
     folder = f"{kubectl.namespace}/pausing"
     with watched(kubectl, "pausing") as made:
-        kubectl.apply(body("pausing", STEADY, numSamples=6, maxConcurrentTrials=2, scheduler={}, failure={"maxFailures": 0}))
+        kubectl.apply(
+            body("pausing", steady(REPORTS, 0.7), numSamples=6, maxConcurrentTrials=2, scheduler={}, failure={"maxFailures": 0})
+        )
         _until_some_have_ended_and_others_run(operator, folder)
         _suspend(kubectl, "true")
         asked = time.monotonic()
         kubectl.until("tune", "pausing", lambda one: condition(one, "Suspended") == "True", seconds=10)
-        while pods(kubectl, "pausing"):
-            assert time.monotonic() < asked + 45, kubectl("get", "pods")
-            time.sleep(0.3)
+        gone(kubectl, "pausing", seconds=asked + 45 - time.monotonic())
         figures.say("suspended experiment to pods gone, seconds", time.monotonic() - asked, 10)
         found = kubectl.until("tune", "pausing", lambda one: one["status"]["trials"]["running"] == 0, seconds=10)
         assert condition(found, "Finished") == "False"

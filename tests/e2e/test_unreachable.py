@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.e2e.experiments import PROGRAM, body, finished, pods
+from tests.e2e.experiments import PROGRAM, body, finished, gone, pods
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Manifest
 from tests.e2e.product import NAMESPACE, Figures, Operator, condition
@@ -35,11 +35,7 @@ def test_trials_that_reach_nobody_stall_their_experiment_and_burn_nothing(
     assert {name: len(uids) for name, uids in made.uids.items()} == {"alone-00000-0": 1, "alone-00001-0": 1}
     assert operator.pod()["status"]["containerStatuses"][0]["restartCount"] == restarts
     kubectl("delete", "tune", "alone", "--wait=false")
-    asked = time.monotonic()
-    while pods(kubectl, "alone"):
-        assert time.monotonic() < asked + 45, kubectl("get", "pods")
-        time.sleep(0.3)
-    figures.say("deleted experiment that had never begun to pods gone, seconds", time.monotonic() - asked, 10)
+    figures.say("deleted experiment that had never begun to pods gone, seconds", gone(kubectl, "alone", seconds=45), 10)
 
 
 def _is_stalled(found: Manifest) -> None:

@@ -7,13 +7,11 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from kubernetes.aio.client import ApiClient, Configuration
 
 from kubetune_operator import status
 from kubetune_operator.cluster import Wanted
@@ -22,6 +20,7 @@ from kubetune_operator.cluster.pods import OVERDUE, Home, Pods
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import PodPhase
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
+from tests.shell.standin import PODS, StandIn, api_of
 
 HOME = Home("team", "exp", "uid-of-exp")
 KEY = (3, 1)
@@ -41,7 +40,7 @@ def manifest(wanted: Wanted, owner: str = HOME.uid) -> Json:
     }
 
 
-class Server:
+class Server(StandIn):
     """Keeps pods of one namespace, and notes what was asked."""
 
     def __init__(self) -> None:
@@ -50,21 +49,14 @@ class Server:
         self.status = 0  # with which everything is answered
         self.page = 500
         self._uids = itertools.count(1)
-        app = web.Application()
-        path = "/api/v1/namespaces/team/pods"
-        app.router.add_post(path, self._create)
-        app.router.add_get(path, self._list)
-        app.router.add_get(path + "/{name}", self._get)
-        app.router.add_delete(path + "/{name}", self._delete)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-
-    async def open(self) -> str:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def close(self) -> None:
-        await self._runner.cleanup()
+        super().__init__(
+            [
+                web.post(PODS, self._create),
+                web.get(PODS, self._list),
+                web.get(PODS + "/{name}", self._get),
+                web.delete(PODS + "/{name}", self._delete),
+            ]
+        )
 
     def put(self, pod: Json) -> Json:
         made = copy.deepcopy(pod)
@@ -156,13 +148,6 @@ class World:
     async def phase(self, key: Key = KEY) -> PodPhase | None:
         found = (await self.pods.observe()).get(key)
         return found.phase if found else None
-
-
-@asynccontextmanager
-async def api_of(url: str) -> AsyncIterator[Api]:
-    api = Api(ApiClient(Configuration(host=url)))
-    yield api
-    await api.close()
 
 
 @pytest_asyncio.fixture

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from kubernetes.aio.client import ApiClient, Configuration
 
 from kubetune_operator import status
 from kubetune_operator.cluster import Wanted
@@ -22,6 +21,7 @@ from kubetune_operator.cluster.pods import Home, Pods, Program
 from kubetune_operator.files import ExperimentFolder
 from kubetune_operator.logs import MARKER, Copies, Logs
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL, TRIAL_CONTAINER
+from tests.shell.standin import PODS, StandIn, api_of
 
 HOME = Home("team", "exp", "0123abcd-0000-4000-8000-000000000000")
 KEY = (3, 1)
@@ -30,7 +30,7 @@ FIRST, SECOND = b"first line\n", b"second line\n"
 PLENTY = 10**9
 
 
-class Kubelet:
+class Kubelet(StandIn):
     """Answers for the log of one container, and for its pod; a test says what it prints, when it ends, and what breaks."""
 
     def __init__(self) -> None:
@@ -40,21 +40,17 @@ class Kubelet:
         self.broken = False  # the stream breaks off once all that there is has been sent
         self.refused = 0  # with which it is answered, once
         self.asked: list[str] = []
-        app = web.Application()
-        path = "/api/v1/namespaces/team/pods"
-        app.router.add_get(path, self._list)
-        app.router.add_get(path + "/{name}/log", self._follow)
-        app.router.add_delete(path + "/{name}", self._delete)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-
-    async def open(self) -> str:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        super().__init__(
+            [
+                web.get(PODS, self._list),
+                web.get(PODS + "/{name}/log", self._follow),
+                web.delete(PODS + "/{name}", self._delete),
+            ]
+        )
 
     async def close(self) -> None:
         self.ended = True
-        await self._runner.cleanup()
+        await super().close()
 
     def pod(self) -> dict[str, Any]:
         """Give the pod as it is now."""
@@ -103,13 +99,6 @@ class Kubelet:
     async def _delete(self, request: web.Request) -> web.Response:
         self.asked.append(f"delete {request.match_info['name']}")
         return web.json_response({})
-
-
-@asynccontextmanager
-async def api_of(url: str) -> AsyncIterator[Api]:
-    api = Api(ApiClient(Configuration(host=url)))
-    yield api
-    await api.close()
 
 
 class World:

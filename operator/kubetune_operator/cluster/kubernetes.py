@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -105,14 +106,14 @@ class Api:
         """Follow what a container prints, from its beginning or only what is `new`, until it has ended."""
         query = {"container": container, "follow": "true", **({"tailLines": "0"} if new else {})}
         timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT, sock_read=SILENCE)
-        response = await self._send("GET", f"{_pod(namespace, pod)}/log", query=query, patience=timeout)
+        with _away_where("the API server cannot be reached"):
+            response = await self._send("GET", f"{_pod(namespace, pod)}/log", query=query, patience=timeout)
         try:
-            if response.status != OK:
-                _answer(response.status, await response.content.read(PIECE))
-            async for data in response.content.iter_chunked(PIECE):
-                yield data
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiAway(f"the log of {pod} has broken off: {type(error).__name__}: {error}") from error
+            with _away_where(f"the log of {pod} has broken off"):
+                if response.status != OK:
+                    _answer(response.status, await response.content.read(PIECE))
+                async for data in response.content.iter_chunked(PIECE):
+                    yield data
         finally:
             response.close()
 
@@ -162,11 +163,9 @@ class Api:
         body: Any = None,
         content: str = "application/json",
     ) -> Object:
-        response = await self._send(method, path, query=query, body=body, content=content)
-        try:
+        with _away_where("the API server cannot be reached"):
+            response = await self._send(method, path, query=query, body=body, content=content)
             data = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiAway(f"the API server cannot be reached: {type(error).__name__}: {error}") from error
         return _answer(response.status, data)
 
     async def _send(
@@ -187,12 +186,18 @@ class Api:
             auth_settings=["BearerToken"],
         )
         _, url, headers, *_ = request
-        try:
-            answer = await self._client.call_api(method, url, headers, body=body, _request_timeout=patience)
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiAway(f"the API server cannot be reached: {type(error).__name__}: {error}") from error
+        answer = await self._client.call_api(method, url, headers, body=body, _request_timeout=patience)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+@contextmanager
+def _away_where(what: str) -> Iterator[None]:
+    """Turn what a broken connection raises into ApiAway, which says what has failed."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError) as error:
+        raise ApiAway(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _answer(status: int, data: bytes) -> Object:
