@@ -74,6 +74,7 @@ class Experiment:
         self.history = history
         self.body = body  # the resource as it is now
         self.woke = asyncio.Event()  # set when a turn would find something to do
+        self.hurry = asyncio.Event()  # set when that should not wait: an attempt has ended, and its slot is free
         self.news: list[Judged] = []  # reports folded since they were last taken
         self.refused: list[Refused] = []  # likewise
         self.broken: Exception | None = None  # why nothing can be recorded any more
@@ -167,6 +168,7 @@ class Experiment:
             if self.history.open[key].end is None:
                 await self.record([*records, Drained(*key, wanted, end, self.now())])
             self.woke.set()
+            self.hurry.set()
             return wanted, True
 
     async def edit(self, body: Mapping[str, Any], spec: Spec) -> None:

@@ -22,7 +22,7 @@ from kubetune_operator.experiment import Experiment, Past
 
 logger = logging.getLogger(__name__)
 RELIST = 5.0  # seconds after which a turn is made though nothing was heard: what was missed is seen then
-PAUSE = 0.02  # seconds at least between two turns: reports come in bursts, and one turn serves them all
+PAUSE = 0.02  # seconds between two turns, unless a trial has ended: reports come in bursts, and one turn serves them all
 NO_SPACE_PAUSE = 2.0
 
 
@@ -72,6 +72,7 @@ class Reconciler:
         """
         while True:
             self._experiment.woke.clear()
+            self._experiment.hurry.clear()
             self._cluster.woke.clear()
             kill = self._kill  # before the turn that sees to it that whatever is open is ending
             try:
@@ -159,7 +160,9 @@ class Reconciler:
 
     async def _wait(self, wake: float | None) -> None:
         """Sleep until a report, a pod or the clock asks for a turn."""
-        await asyncio.sleep(PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                await self._experiment.hurry.wait()
         timeout = RELIST if wake is None else min(RELIST, max(0.0, wake - self._experiment.now()))
         bells = [asyncio.ensure_future(event.wait()) for event in (self._experiment.woke, self._cluster.woke)]
         try:

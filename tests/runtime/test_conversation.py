@@ -290,6 +290,18 @@ def test_waiting_returns_after_the_decision(trial: Trial, attempt: Attempt, stop
 
 
 def test_what_is_acknowledged_is_the_length_that_the_intake_has(trial: Trial, attempt: Attempt) -> None:
-    trial.run("sh", "-c", "printf '{}\\nx\\n{\"a\": 1}' >> $KUBETUNE_REPORTS")
-    assert int((trial.folder / wire.ACKNOWLEDGED_FILE).read_text()) == trial.reports.stat().st_size == 13
+    """While the program runs: one that has ended has nobody left to wait for a decision."""
+    wait = f"until read n < {wire.ACKNOWLEDGED_FILE} && [ $n = 14 ]; do sleep 0.01; done 2>/dev/null"
+    said = "printf '{}\\nx\\n{\"a\": 1}\\n' >> $KUBETUNE_REPORTS"
+    assert trial.run("sh", "-c", f"{said}; cd $(dirname $KUBETUNE_REPORTS); timeout 20 sh -c '{wait}'") == 0
+    assert trial.status["exit_code"] == 0
+    assert trial.reports.stat().st_size == 14
     assert json.loads(attempt.lines[2]) == {"a": 1}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [wire.STOP_FILE, wire.ACKNOWLEDGED_FILE])
+def test_nothing_is_written_for_a_program_that_has_ended(trial: Trial, attempt: Attempt, name: str) -> None:
+    attempt.stop_from = 0
+    trial.run("sh", "-c", "printf {} >> $KUBETUNE_REPORTS")  # no whole line while it runs
+    assert attempt.lines
+    assert not (trial.folder / name).exists()

@@ -123,8 +123,15 @@ def test_what_goes_wrong_in_an_agent_is_in_its_log(trial: Trial, spawner: Runnin
     (trial.folder / "pod.json").write_text("")
     spawner.ask((0, trial.folder, False), (1, trial.folder / "nowhere", False))
     said = [spawner.hear() for _ in range(4)]
-    assert {one["id"]: one["code"] for one in said if "code" in one} == {0: 2, 1: 1}
+    assert {one["id"]: one["code"] for one in said if "code" in one} == {0: 2, 1: 2}
     assert "JSONDecodeError" in (trial.folder / "agent.log").read_text()
+
+
+def test_an_agent_that_has_nothing_to_say_has_no_log(trial: Trial, spawner: Running) -> None:
+    trial.pod("sh", "-c", "echo {} >> $KUBETUNE_REPORTS")
+    spawner.ask((0, trial.folder, False))
+    assert [spawner.hear() for _ in range(2)][1] == {"id": 0, "code": 0}
+    assert not (trial.folder / "agent.log").exists()
 
 
 def test_how_it_is_called_is_said() -> None:

@@ -133,7 +133,8 @@ def connect(endpoint: Endpoint, seconds: float) -> Generator[Wait, None, Connect
     """Connect to the first of the endpoint's addresses that answers; this and each request may take so many seconds."""
     patience = Patience(seconds)
     problem = OSError(f"{endpoint.host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM):
+    host = endpoint.host.encode("ascii")  # as bytes: what Python loads to encode a name is a twentieth of the sidecar's memory
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM):
         candidate = socket.socket(family, kind, protocol)
         try:
             yield from _reach(candidate, address, patience)
@@ -141,7 +142,7 @@ def connect(endpoint: Endpoint, seconds: float) -> Generator[Wait, None, Connect
                 from kubetune.sidecar import tls  # noqa: PLC0415 - see there
 
                 patience.wants = tls.WANTS
-                candidate = yield from tls.secure(candidate, endpoint.host, endpoint.ca, patience)
+                candidate = yield from tls.secure(candidate, host, endpoint.ca, patience)
             return Connection(candidate, endpoint.authority, patience)
         except OSError as error:
             candidate.close()

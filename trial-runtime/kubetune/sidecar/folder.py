@@ -69,7 +69,8 @@ class Folder:
 
     def acknowledge(self, length: int) -> None:
         """Say how many bytes of the report file are durable and decided on."""
-        self._replace(wire.ACKNOWLEDGED_FILE, f"{length}\n")
+        if length or os.path.exists(self._file(wire.ACKNOWLEDGED_FILE)):  # nothing yet is what no file says
+            self._replace(wire.ACKNOWLEDGED_FILE, f"{length}\n")
 
     def _take_over(self) -> bool:
         self._lock = os.open(self._file("claim"), os.O_RDWR)

@@ -54,7 +54,7 @@ class Intake:
 
     def _connect(self) -> Generator[Wait, None, Connection]:
         endpoint = self._endpoint()
-        with open(self._token, encoding="ascii") as file:
+        with open(self._token, encoding="utf-8") as file:
             self._bearer = file.read().strip()
         return (yield from connect(endpoint, _SECONDS))
 

@@ -20,6 +20,9 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
 _LAST_WORDS = 2048  # bytes of stderr
 _DYING = 5.0  # seconds to wait for what is killed to be gone
 _PR_SET_CHILD_SUBREAPER = 36
+# Looked up once: the agents are forked from a process that has this module.
+_PRCTL = ctypes.CDLL(None).prctl
+_SIGNALS = signal.valid_signals()
 
 
 class Pod:
@@ -104,14 +107,14 @@ def ended(error: str | None, **facts: object) -> dict[str, object]:
 
 def adopt_orphans() -> None:
     """Become the parent of what the program's processes leave behind, in whichever session: as PID 1 of a container is."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def start(pod: Pod, announce: Callable[[int], None]) -> Program:
     """Start the program. `announce` is told its pid before it runs an instruction of its own, so that none can go unrecorded."""
     held, release = os.pipe()
     heard, tell = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     pid = os.fork()
     if pid == 0:
         os.close(release)  # or the end of the agent would go unnoticed
@@ -149,7 +152,7 @@ def start_ticks(pid: int) -> int | None:
 
 def _children() -> list[int]:
     try:
-        with open("/proc/thread-self/children", encoding="ascii") as found:
+        with open("/proc/thread-self/children", encoding="utf-8") as found:
             return [int(pid) for pid in found.read().split()]
     except OSError:  # a kernel without this list
         return []
@@ -211,7 +214,7 @@ def _exec(pod: Pod) -> tuple[int, str]:
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)  # shared with the agent
-    for number in signal.valid_signals():
+    for number in _SIGNALS:
         with contextlib.suppress(OSError, ValueError):  # SIGKILL, SIGSTOP and the C library's own
             signal.signal(number, signal.SIG_DFL)
 

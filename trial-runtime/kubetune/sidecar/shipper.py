@@ -162,12 +162,13 @@ class Shipper:
         yield from self._write(lambda: self._folder.acknowledge(self._tail.offset))
 
     def _write(self, write: Callable[[], None]) -> Generator[Wait, None, None]:
-        """Write one of the SDK's files, however long the disk is full."""
-        while True:
+        """Write one of the SDK's files, however long the disk is full; a program that has ended reads none."""
+        while not self._ended:
             try:
                 return write()
             except OSError as error:
                 yield from self._back_off(str(error))
+        return None
 
     def _back_off(self, problem: str = "") -> Generator[Wait, None, None]:
         """Wait before asking again, longer each time, and not all trials at once; say a new problem once."""

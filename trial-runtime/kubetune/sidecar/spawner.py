@@ -20,11 +20,12 @@ import os
 import select
 import signal
 import sys
+import traceback
 
 _HERE = os.path.abspath(__file__)
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_HERE))))  # the last place: nothing hides the standard library
 
-from kubetune.sidecar import agent  # noqa: E402 - found by the line above
+from kubetune.sidecar import agent, log  # noqa: E402 - found by the line above
 
 _LOG = "agent.log"  # in the trial's folder: what its agent has to say
 
@@ -68,8 +69,8 @@ class Spawner:
         try:
             pid = os.fork()
         except OSError as error:
-            with contextlib.suppress(OSError), open(os.path.join(folder, _LOG), "a", encoding="utf-8") as log:
-                log.write(f"no process could be started: {error.strerror}\n")
+            log.to(os.path.join(folder, _LOG))
+            log.say(f"no process could be started: {error.strerror}")
             _say({"id": number, "code": None})
             return
         if pid == 0:
@@ -87,12 +88,11 @@ class Spawner:
                 os.close(descriptor)
             os.setsid()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            log = os.open(os.path.join(folder, _LOG), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
+            os.dup2(2, 1)  # the line to the runner is the spawner's
+            log.to(os.path.join(folder, _LOG))
             code = agent.run(folder, drain=drain)
         except Exception:  # noqa: BLE001 - whatever it is, the log is told and the parent must not go on twice
-            sys.excepthook(*sys.exc_info())
+            log.say(traceback.format_exc().rstrip())
         finally:
             os._exit(code)
 

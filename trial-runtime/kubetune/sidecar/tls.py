@@ -12,7 +12,7 @@ from kubetune.sidecar.waiting import Patience, Wait
 WANTS: dict[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
 
-def secure(plain: socket.socket, host: str, ca: str | None, patience: Patience) -> Generator[Wait, None, socket.socket]:
+def secure(plain: socket.socket, host: bytes, ca: str | None, patience: Patience) -> Generator[Wait, None, socket.socket]:
     """Shake hands; the certificate must be signed by `ca` (None: by one the system trusts) and name the host."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host
     if ca is None:
