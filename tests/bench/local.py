@@ -134,6 +134,7 @@ def ray(python: Path, name: str, trials: int, *options: str) -> Side:
 def _run(command: list[str], folder: str | None) -> str:
     print(f"running {' '.join(Path(word).name for word in command)} ...", file=sys.stderr, flush=True)
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or our modules, used where they lie, are compiled anew for each trial
     try:
         done = subprocess.run(
             command,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
+from kubetune import _json, wire
 
-from kubetune import wire
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # collections.abc loads collections
+    from collections.abc import Mapping
 
-_is_name = re.compile(wire.METRIC_NAME).fullmatch
-_to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False).encode
 _AS_THEY_ARE = (int, str, bool)
 
 
@@ -41,7 +39,7 @@ def line(values: Mapping[str, object], known: Known) -> bytes:
         known.add(names, checked)
         values = checked
     try:
-        text = _to_json(values).encode()
+        text = _json.dumps(values).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"a reported string cannot be written as UTF-8 ({error.reason}); leave it out or replace it") from None
     if len(text) > wire.MAX_LINE:
@@ -87,7 +85,7 @@ def _name(key: object, above: str) -> str:
     if not isinstance(key, str):
         raise ValueError(f"metric names must be strings, got {key!r}{f' in {above}' if above else ''}; write {str(key)!r}")  # noqa: TRY004
     name = f"{above}/{key}" if above else key
-    if not _is_name(name):
+    if not wire.is_metric_name(name):
         rule = "must start with a letter or _ and hold at most 128 letters, digits, _ . / -"
         raise ValueError(f"metric name {name[:200]!r}: {rule}; rename it")
     return name

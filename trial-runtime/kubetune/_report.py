@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 
 from kubetune import _metrics, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # collections.abc loads collections
+    from collections.abc import Mapping
 
 
 class TrialStopped(SystemExit):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-from kubetune import wire
+from kubetune import _json, wire
 
 
 class Trial:
@@ -35,7 +34,7 @@ def params(default: dict | None = None) -> dict:  # type: ignore[type-arg]
             raise _outside(wire.ENV_PARAMS_FILE, 'params(default={"lr": 0.01})')
         return default
     with open(path, encoding="utf-8") as file:
-        found = json.load(file)
+        found = _json.loads(file.read())
     if not isinstance(found, dict):
         raise ValueError(f"{path}: must hold a JSON object of parameters, got {type(found).__name__}")  # noqa: TRY004 - the file's content
     return found

@@ -38,6 +38,8 @@ MAX_LINE = 64 * 1024  # bytes of one report line, its newline not counted
 MAX_BODY = 1024 * 1024  # bytes of one request
 MAX_METRICS = 256  # different metric names in one trial
 METRIC_NAME = r"[A-Za-z_][A-Za-z0-9_./-]{0,127}"  # to be used with fullmatch, on "a/b" for nested ones
+_FIRST = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
+_NAME, _LONGEST = _FIRST + "0123456789./-", 128
 
 # What a trial's program finds in its environment.
 ENV_EXPERIMENT = "KUBETUNE_EXPERIMENT"
@@ -52,6 +54,12 @@ ENV_REPORTS = "KUBETUNE_REPORTS"  # the file to append report lines to
 # Files beside the report file; the sidecar writes them, the SDK reads them.
 STOP_FILE = "stop"  # exists once the trial is to stop; holds the reason
 ACKNOWLEDGED_FILE = "acknowledged"  # the length in bytes of the report file that is durable and decided on
+
+
+def is_metric_name(name: str) -> bool:
+    """Say whether METRIC_NAME matches; a program that reports need not load re for that."""
+    return 0 < len(name) <= _LONGEST and name[0] in _FIRST and not name.strip(_NAME)
+
 
 _LEAST, _MOST = float("-inf"), float("inf")
 _WORDS = {"NaN": float("nan"), "Infinity": _MOST, "-Infinity": _LEAST}

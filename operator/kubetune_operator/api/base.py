@@ -95,7 +95,9 @@ class Names:
 class Model(BaseModel):
     """An object of the resource: no field but those declared, no value converted."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=camel, json_schema_extra=_with_rules, defer_build=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, alias_generator=camel, json_schema_extra=_with_rules, defer_build=True
+    )
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
