@@ -314,8 +314,8 @@ class Service:
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     real = socket.getaddrinfo
 
-    def resolve(host: str, *rest: Any, **named: Any) -> Any:
-        return real("127.0.0.1" if host.endswith(".svc") else host, *rest, **named)
+    def resolve(host: bytes | str, *rest: Any, **named: Any) -> Any:
+        return real("127.0.0.1" if isinstance(host, bytes) and host.endswith(b".svc") else host, *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     (tmp_path / "journal").mkdir()
