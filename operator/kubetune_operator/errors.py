@@ -5,6 +5,7 @@
     ├── JournalError
     │   ├── JournalDamaged bytes that no crash of ours can have left
     │   ├── JournalTooNew  a record or format that this version does not know
+    │   ├── JournalEmpty   its first record never was safe
     │   └── JournalStale   another process has opened the journal after us
     ├── LineRefused        one report line that is not a report; it uses its number
     ├── AttemptClosed      the journal has closed this attempt (410, final)
@@ -69,6 +70,10 @@ class JournalDamaged(JournalError):
 
 class JournalTooNew(JournalError):
     """A record or format of a newer kubetune: never skipped."""
+
+
+class JournalEmpty(JournalError):
+    """A journal in which nothing was ever recorded: whoever began it was interrupted."""
 
 
 class JournalStale(JournalError):

@@ -38,7 +38,16 @@ from kubetune_operator.core.records import (
 from kubetune_operator.core.reports import parse
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Verdict
-from kubetune_operator.errors import AttemptClosed, AttemptUnbound, InvalidSpec, JournalError, LineRefused, Problem
+from kubetune_operator.errors import (
+    AttemptClosed,
+    AttemptUnbound,
+    InvalidSpec,
+    JournalEmpty,
+    JournalError,
+    KubetuneError,
+    LineRefused,
+    Problem,
+)
 from kubetune_operator.journal import Journal, read
 
 Line = str | Mapping[str, str]  # as it came over the wire
@@ -99,9 +108,16 @@ class Experiment:
 
     @classmethod
     def resume(cls, folder: Path, spec_of: Read, now: Callable[[], float]) -> tuple[Self, Past]:
-        """Open a journal and fold all of it; the past is for the files to be brought level with."""
+        """Open a journal and fold all of it; the past is for the files to be brought level with.
+
+        Raises JournalError, or InvalidSpec where this version cannot carry out what the journal says; nothing is changed then.
+        """
         journal, encoded = Journal.open(folder)
-        past = fold([decode(one) for one in encoded], spec_of)
+        try:
+            past = fold([decode(one) for one in encoded], spec_of)
+        except KubetuneError:
+            journal.withdraw()
+            raise
         return cls(journal, past.history, past.body, now), past
 
     async def record(self, records: Iterable[Record]) -> None:
@@ -298,7 +314,7 @@ class Experiment:
 def fold(records: Sequence[Record], spec_of: Read) -> Past:
     """Fold a whole journal. What was decided counts as recorded; what was not is judged now (and left in `undecided`)."""
     if not records or not isinstance(records[0], Created):
-        raise JournalError(
+        raise JournalEmpty(
             "this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew"
         )
     decided = {

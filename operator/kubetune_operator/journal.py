@@ -120,6 +120,11 @@ class Journal:
         """Say whether another process has opened the journal after us."""
         return (self.folder / f"journal.{self.epoch + 1}.jsonl").exists()
 
+    def withdraw(self) -> None:
+        """Take the opening back, nothing having been recorded since: a segment for each try would fill the folder."""
+        self.close()
+        (self.folder / f"journal.{self.epoch}.jsonl").unlink()
+
     def close(self) -> None:
         """Close the file; what was appended is durable already."""
         os.close(self._descriptor)

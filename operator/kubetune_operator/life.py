@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import heapq
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,13 +22,14 @@ from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Objec
 from kubetune_operator.cluster.output import Followed, Output
 from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
-from kubetune_operator.core.records import Close, Created, Ending
-from kubetune_operator.errors import InvalidSpec, JournalError, JournalTooNew
-from kubetune_operator.experiment import Experiment, Past
-from kubetune_operator.files import ExperimentFolder, Files
+from kubetune_operator.core.records import Close, Ending
+from kubetune_operator.errors import InvalidSpec
+from kubetune_operator.experiment import Experiment
+from kubetune_operator.files import Files
 from kubetune_operator.herald import Events, Herald, Statuses
 from kubetune_operator.logs import Copies, Logs
 from kubetune_operator.observed import Trouble
+from kubetune_operator.opening import Found, Stall, open_journal
 from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
 from kubetune_operator.reserved import EXPERIMENT_UID
@@ -41,7 +41,6 @@ RESYNC = 30.0  # seconds after which the resource is read though no bell rang
 DEBOUNCE = 0.05
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RETAINED = 20  # pods
-RESTART = "kubetune.dev/restart"  # an annotation: the uid of the experiment that is to start anew without its journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,45 +184,20 @@ class Life:
 
     async def _take_up(self, resource: Object) -> None:
         """Open its journal, or begin one; where that cannot be, say so in its status."""
-        volume = self._shared.volume
+        await self._shared.volume.settle(self._place[0], self._namespace_uid)
         try:
-            wanted = check(resource, seed=random.SystemRandom().randrange(2**31), here=False)
-        except InvalidSpec as refusal:
-            await self._stall("InvalidSpec", str(refusal), finished=True)
+            found = open_journal(self._shared.volume, resource)
+        except Stall as stall:
+            await self._stall(stall.reason, str(stall), finished=stall.final)
             return
-        known = (resource.get("status") or {}).get("journal") or {}
-        restart = (resource["metadata"].get("annotations") or {}).get(RESTART) == self.uid
-        await volume.settle(self._place[0], self._namespace_uid)
-        folder = volume.folder(*self._place, self.uid)
-        try:
-            if volume.has_journal(folder):
-                experiment, past = Experiment.resume(folder.path, spec_of, time.time)
-            elif known.get("uid") == self.uid and not restart:
-                await self._stall(
-                    "JournalMissing",
-                    f"its journal is on volume {known.get('volumeID')}, which is not mounted or has lost it (mounted: "
-                    f"{volume.identity}); bring that volume back, or start anew and lose what was found: "
-                    f"kubectl annotate tuneexperiment {self._place[1]} {RESTART}={self.uid}",
-                )
-                return
-            else:
-                folder = ExperimentFolder.create(volume.results, *self._place, self.uid)
-                created = Created(wanted.name, wanted.namespace, self.uid, wanted.body, time.time())
-                experiment, past = Experiment.create(folder.path, created, wanted.spec, time.time), None
-        except JournalTooNew as error:
-            await self._stall("JournalTooNew", str(error))
-            return
-        except JournalError as error:
-            await self._stall("JournalDamaged", str(error))
-            return
-        self._open = self._wire(wanted, experiment, folder, past)
+        self._open = self._wire(found)
         await self._edit(resource)
         await self._declare()
 
-    def _wire(self, wanted: api.Experiment, experiment: Experiment, folder: ExperimentFolder, past: Past | None) -> _Open:
+    def _wire(self, found: Found) -> _Open:
+        experiment, folder, past = found.experiment, found.folder, found.past
         history = experiment.history
-        body = past.body if past else wanted.body
-        mine = api.parse(body)
+        mine = api.parse(experiment.body)
 
         def bound() -> Mapping[Key, str]:
             return {key: attempt.uid for key, attempt in history.open.items()}
@@ -235,7 +209,7 @@ class Life:
             return retained(history, mine.trial.retain_pods, key)
 
         pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, kept, self._herald.warn)
-        publisher = Publisher(history, wanted.name, Files(folder, events=mine.tensorboard), self._herald)
+        publisher = Publisher(history, mine.name, Files(folder, events=mine.tensorboard), self._herald)
         if past is not None:
             publisher.level(past)
         copies = Copies(Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial), self._place[1])
@@ -329,6 +303,7 @@ class Life:
             wanted = check(resource, seed=body["spec"]["search"]["seed"], here=False)
         except InvalidSpec as refusal:
             self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
+            self._offer()  # that this generation was looked at
             return
         before, after = body["spec"], wanted.body["spec"]
         changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}

@@ -36,5 +36,7 @@ class StandIn:
 async def api_of(url: str) -> AsyncIterator[Api]:
     """Give the client to one that listens there."""
     api = Api(ApiClient(Configuration(host=url)))
-    yield api
-    await api.close()
+    try:
+        yield api
+    finally:
+        await api.close()
