@@ -91,18 +91,19 @@ class Life:
         self._open: _Open | None = None
         self._generation = 0
         self._restricted = False  # whether pods get the restricted defaults: the namespace asks for them
-        self._finished = False  # so that its trials are told 410
+        self._over = False  # for good, so that its trials are told 410 and not to wait
 
     async def run(self) -> None:
         """Live until the resource is gone. Raises what the whole operator is to end with."""
         try:
             while True:
                 resource = await self._read()
-                if self._open is None and not settled(resource, self._shared.volume.identity):
-                    await self._take_up(resource)
+                if self._open is None:
+                    self._over = settled(resource, self._shared.volume.identity)
+                    if not self._over:
+                        await self._take_up(resource)
                 if self._open is not None:
                     await self._work(self._open)
-                self._finished = True
                 await self._expire(resource)
                 await self._ring()
         except _Gone:
@@ -136,7 +137,7 @@ class Life:
         Raises ApiAway while that cannot be known, LookupError while the experiment is not open (yet).
         """
         if self._open is None:
-            if self._finished:
+            if self._over:
                 return None
             raise LookupError(f"experiment {self._place[1]} is not open yet")
         return self._open.experiment if await self._open.pods.owns(key, uid) else None
@@ -188,6 +189,7 @@ class Life:
         try:
             found = open_journal(self._shared.volume, resource)
         except Stall as stall:
+            self._over = stall.final
             await self._stall(stall.reason, str(stall), finished=stall.final)
             return
         self._open = self._wire(found)

@@ -69,6 +69,7 @@ class Server(StandIn):
                 web.post(EVENTS + "/namespaces/team/events", self._event),
                 web.get(PODS, self._pods),
                 web.post(PODS, self._create),
+                web.get(PODS + "/{name}", self._pod),
             ]
         )
 
@@ -133,6 +134,10 @@ class Server(StandIn):
 
     async def _pods(self, _: web.Request) -> web.Response:
         return web.json_response({"items": list(self.pods.values()), "metadata": {}})
+
+    async def _pod(self, request: web.Request) -> web.Response:
+        found = self.pods.get(request.match_info["name"])
+        return web.json_response(found) if found else self._refusal(404, "NotFound")
 
     async def _create(self, request: web.Request) -> web.Response:
         made = await request.json()

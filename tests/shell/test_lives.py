@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from kubetune_operator.journal import Journal
 from tests.shell.lives import body, operating, served, until
@@ -67,3 +72,57 @@ async def test_one_whose_operator_was_killed_before_its_first_record_was_safe_is
             folder.mkdir(parents=True)
             (folder / "journal.1.jsonl").touch()
             await until(lambda: POD[0] in server.pods)
+
+
+# --- what its trials are told meanwhile ---
+
+
+def missing(folder: Path) -> None:
+    """Lose the journal."""
+    shutil.rmtree(folder)
+
+
+def damaged(folder: Path) -> None:
+    """Spoil its first byte."""
+    journal = folder / "journal.1.jsonl"
+    journal.write_bytes(b"X" + journal.read_bytes()[1:])
+
+
+def too_new(folder: Path) -> None:
+    """Have it written by a later version."""
+    journal, _ = Journal.open(folder)
+    journal.append([{"kind": "invented"}])
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(missing, "JournalMissing"), (damaged, "JournalDamaged"), (too_new, "JournalTooNew")]
+)
+async def test_while_its_journal_cannot_be_had_its_trials_wait(
+    tmp_path: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
+    """Told that all is over, they would stop, and what they have found would be lost."""
+    async with served() as (server, api):
+        server.apply(body(numSamples=1))
+        async with operating(server, api, tmp_path) as operator:
+            await until(lambda: POD[0] in server.pods)
+            folder = operator.folder().path
+        spoil(folder)
+        async with operating(server, api, tmp_path) as operator:
+            await until(lambda: server.condition("Stalled").get("reason") == reason)
+            assert await operator.answer(*POD) == "503"
+        assert server.condition("Finished")["status"] == "False"
+        assert len(server.pods) == 1
+
+
+async def test_once_it_has_finished_its_trials_are_told_so(tmp_path: Path) -> None:
+    async with served() as (server, api):
+        tune = server.apply(body())
+        finished = {"type": "Finished", "status": "True", "reason": "Completed"}
+        tune["status"] = {"observedGeneration": 1, "conditions": [finished]}
+        async with operating(server, api, tmp_path) as operator:
+            answers = [await operator.answer(*POD)]
+            while answers[-1] != "410":
+                await asyncio.sleep(0.01)
+                answers.append(await operator.answer(*POD))
+            assert set(answers[:-1]) <= {"503"}, "until it is known"
