@@ -11,7 +11,7 @@ from kubetune_operator.core.history import Key
 from kubetune_operator.errors import AttemptClosed, Forbidden, Unavailable
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.identity import Verifier
-from kubetune_operator.life import Life, Shared
+from kubetune_operator.life import FIRST_PAUSE, LONGEST_PAUSE, Life, Shared
 from kubetune_operator.reserved import EXPERIMENT
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Experiments:
         self._failed = failed
         self._lives: dict[tuple[str, str], Life] = {}
         self._tasks: dict[Life, asyncio.Task[None]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
 
     def hear_experiment(self, resource: Object, *, listed: bool) -> None:
         """Take note that a TuneExperiment was seen; `listed`: the watch begins anew, and may have missed something."""
@@ -85,6 +85,9 @@ class Experiments:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for asking in self._asking:  # those too that have begun just now
+            asking.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _life(self, namespace: str, name: str) -> Life | None:
         """Give an experiment's life; None where there is no such experiment any more."""
@@ -103,16 +106,26 @@ class Experiments:
         task = self._tasks.pop(life)
         if self._lives.get(place) is life:
             del self._lives[place]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             self._failed(error)
-        elif not task.cancelled() and life.bell.is_set():  # another one of that name has come meanwhile
-            self._asking = asyncio.get_running_loop().create_task(self._again(place))
+            return
+        asking = asyncio.get_running_loop().create_task(self._again(place), name=f"whether {place[0]}/{place[1]} is there anew")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
 
     async def _again(self, place: tuple[str, str]) -> None:
-        try:
-            found = await self._shared.api.experiment(*place)
-        except Exception as error:  # noqa: BLE001 - the watch will bring it
-            logger.warning("%s/%s: cannot be read: %s", *place, error)
+        """Look for another one of that name: it may have come while the bell that it rang was still heard by the one before."""
+        pause = FIRST_PAUSE
+        while place not in self._lives:
+            try:
+                found = await self._shared.api.experiment(*place)
+            except (ApiAway, ApiRefused) as error:
+                logger.warning("%s/%s: cannot be looked for: %s", *place, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            if found is not None and "deletionTimestamp" not in found["metadata"] and place not in self._lives:
+                self._begin(place, found["metadata"]["uid"])
             return
-        if found is not None and place not in self._lives:
-            self._begin(place, found["metadata"]["uid"])

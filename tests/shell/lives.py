@@ -58,7 +58,8 @@ class Server(StandIn):
         self.pods: dict[str, Json] = {}
         self.events: list[Json] = []
         self.patches: list[Json] = []  # of statuses
-        self.away: set[str] = set()  # requests that are answered 503: a method and the end of a path
+        self.answers: list[int] = []  # with which the next reads of TuneExperiments are answered
+        self.read = 0  # how often they were
         self.rings: Callable[[Json], None] = lambda _tune: None
         self._uids = itertools.count(1)
         super().__init__(
@@ -103,17 +104,14 @@ class Server(StandIn):
     def _refusal(self, code: int, reason: str) -> web.Response:
         return web.json_response({"kind": "Status", "reason": reason, "message": f"{reason} it is"}, status=code)
 
-    def _is_away(self, request: web.Request) -> bool:
-        return any(request.method == one.split()[0] and request.path.endswith(one.split()[1]) for one in self.away)
-
-    async def _namespace(self, request: web.Request) -> web.Response:
-        if self._is_away(request):
-            return self._refusal(503, "Away")
+    async def _namespace(self, _: web.Request) -> web.Response:
         return web.json_response({"metadata": {"name": "team", "uid": self.namespace_uid}})
 
     async def _tune(self, request: web.Request) -> web.Response:
-        if self._is_away(request):
-            return self._refusal(503, "Away")
+        self.read += 1
+        code = self.answers.pop(0) if self.answers else 200
+        if code != 200:
+            return self._refusal(code, "Trouble")
         found = self.tunes.get(request.match_info["name"])
         return web.json_response(found) if found else self._refusal(404, "NotFound")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kubetune_operator.journal import Journal
-from tests.shell.lives import body, operating, served, until
+from kubetune_operator.life import DEBOUNCE
+from tests.shell.lives import Server, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
@@ -126,3 +127,60 @@ async def test_once_it_has_finished_its_trials_are_told_so(tmp_path: Path) -> No
                 await asyncio.sleep(0.01)
                 answers.append(await operator.answer(*POD))
             assert set(answers[:-1]) <= {"503"}, "until it is known"
+
+
+# --- gone, and there anew ---
+
+
+@pytest.mark.parametrize("after", [0.0, DEBOUNCE / 2, DEBOUNCE * 2])
+async def test_one_that_is_deleted_and_applied_anew_at_once_is_taken_up(tmp_path: Path, after: float) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await until(lambda: POD[0] in server.pods)
+        await asyncio.sleep(3 * DEBOUNCE)  # its bell has rung out
+        before = operator.folder().path
+        server.delete()
+        await asyncio.sleep(after)
+        server.pods.clear()
+        server.apply(body(numSamples=1))
+        assert operator.folder().path != before
+        await until(lambda: POD[0] in server.pods, seconds=5)
+
+
+async def test_it_is_looked_for_until_the_api_server_answers(tmp_path: Path) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        await again(server, answers=[200, 503])
+        await until(lambda: POD[0] in server.pods, seconds=5)
+        assert not operator.failures
+
+
+async def test_an_operator_that_ends_looks_for_nothing_any_more(tmp_path: Path) -> None:
+    async with served() as (server, api):
+        async with operating(server, api, tmp_path):
+            await again(server, answers=[200] + [503] * 1000)
+            await until(lambda: len(server.answers) < 1000)
+        assert not [task for task in asyncio.all_tasks() if "exp" in task.get_name()]
+
+
+async def test_one_that_is_on_its_way_out_is_left_alone(tmp_path: Path) -> None:
+    """Somebody's finalizer holds it; the watch says when it is gone."""
+    async with served() as (server, api), operating(server, api, tmp_path):
+        server.apply(body(numSamples=1))
+        await until(lambda: POD[0] in server.pods)
+        server.tunes["exp"]["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+        server.rings(server.tunes["exp"])
+        await asyncio.sleep(0.3)
+        read = server.read
+        await asyncio.sleep(0.3)
+        assert server.read == read
+
+
+async def again(server: Server, answers: list[int]) -> None:
+    """Delete a running experiment and apply it again at once; what is read from then on is answered so, then in earnest."""
+    server.apply(body(numSamples=1))
+    await until(lambda: POD[0] in server.pods)
+    await asyncio.sleep(3 * DEBOUNCE)  # its bell has rung out
+    server.answers[:] = answers
+    server.delete()
+    server.pods.clear()
+    server.apply(body(numSamples=1))
