@@ -30,13 +30,16 @@ class Volume:
             raise KubetuneError(
                 f"{root}: the volume cannot be used: {error.strerror}; is it mounted, and ours to write?"
             ) from error
-        self._settled: set[str] = set()
+        self._settled: dict[str, str] = {}  # namespaces by name: the uid for which its folder was looked at
 
     async def settle(self, namespace: str, uid_of: Callable[[str], Awaitable[str]]) -> None:
-        """See that the folder of this namespace is of today's: one of an earlier namespace of that name is put aside."""
-        if namespace in self._settled:
-            return
+        """See that the folder of this namespace is of today's: one of an earlier namespace of that name is put aside.
+
+        Asked each time: a namespace may be deleted and made anew while we run.
+        """
         uid = await uid_of(namespace)
+        if self._settled.get(namespace) == uid:
+            return
         folder = self.results / namespace
         mark = folder / NAMESPACE_UID
         known = mark.read_text().strip() if mark.exists() else ""
@@ -47,7 +50,7 @@ class Volume:
         if known != uid:
             folder.mkdir(exist_ok=True)
             _write(mark, uid)
-        self._settled.add(namespace)
+        self._settled[namespace] = uid
 
     def folder(self, namespace: str, name: str, uid: str) -> ExperimentFolder:
         """Say where this experiment's folder is, whether or not there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +146,21 @@ async def test_one_that_is_deleted_and_applied_anew_at_once_is_taken_up(tmp_path
         server.apply(body(numSamples=1))
         assert operator.folder().path != before
         await until(lambda: POD[0] in server.pods, seconds=5)
+
+
+async def test_in_a_namespace_that_was_made_anew_it_is_found_again_when_the_operator_comes_again(tmp_path: Path) -> None:
+    async with served() as (server, api):
+        async with operating(server, api, tmp_path):
+            server.apply(body("earlier"))
+            await until(lambda: "earlier-00000-0" in server.pods)
+            server.delete("earlier")
+            server.namespace_uid = str(uuid.UUID(int=8 << 96))
+            server.apply(body(numSamples=1))
+            await until(lambda: "exp-00000-0" in server.pods)
+        async with operating(server, api, tmp_path) as operator, asyncio.timeout(10):
+            while await operator.answer("exp-00000-0", server.pods["exp-00000-0"]["metadata"]["uid"]) != "200":
+                await asyncio.sleep(0.01)
+        assert len(list((tmp_path / "results").glob("team.*/earlier.*/journal.*"))) == 1
 
 
 async def test_it_is_looked_for_until_the_api_server_answers(tmp_path: Path) -> None:

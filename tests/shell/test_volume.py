@@ -20,11 +20,9 @@ class Uids:
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
-        self.asked = 0
 
     async def __call__(self, namespace: str) -> str:
         assert namespace == "team"
-        self.asked += 1
         return self.uid
 
 
@@ -69,12 +67,14 @@ def test_one_that_is_read_only_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         Volume(tmp_path)
 
 
-async def test_a_namespace_is_asked_for_once_and_its_folder_marked(tmp_path: Path) -> None:
+async def test_the_folder_of_a_namespace_is_marked_once(tmp_path: Path) -> None:
     volume, uids = Volume(tmp_path), Uids(FIRST)
     await volume.settle("team", uids)
+    mark = tmp_path / "results" / "team" / ".namespace-uid"
+    assert mark.read_text() == f"{FIRST}\n"
+    mark.unlink()
     await volume.settle("team", uids)
-    assert uids.asked == 1
-    assert (tmp_path / "results" / "team" / ".namespace-uid").read_text() == f"{FIRST}\n"
+    assert not mark.exists()
 
 
 async def test_the_folder_of_the_same_namespace_stays(tmp_path: Path) -> None:
@@ -96,6 +96,15 @@ async def test_the_folder_of_an_earlier_namespace_of_that_name_is_put_aside_each
         f"team.{FIRST[:8]}": [f"of-{FIRST[:8]}"],
         f"team.{SECOND[:8]}": [f"of-{SECOND[:8]}"],
     }
+
+
+async def test_a_namespace_that_is_made_anew_while_we_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    volume, results = Volume(tmp_path), tmp_path / "results"
+    await volume.settle("team", Uids(FIRST))
+    (results / "team" / "kept").touch()
+    await volume.settle("team", Uids(SECOND))
+    assert (results / f"team.{FIRST[:8]}" / "kept").exists()
+    assert [each.name for each in (results / "team").iterdir()] == [".namespace-uid"]
 
 
 async def test_a_folder_without_a_mark_is_taken_for_todays(tmp_path: Path) -> None:
