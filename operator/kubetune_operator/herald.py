@@ -74,7 +74,8 @@ class Statuses:
                 waits = [one.not_before for one in self._pending.values() if one.render]
                 timeout = max(0.01, min(waits) - _now()) if waits else None
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woke.wait(), timeout)
+                    async with asyncio.timeout(timeout):  # wait_for loses a cancellation that comes with the bell
+                        await self._woke.wait()
                 continue
             await self._write(*due)
             await asyncio.sleep(ALL)

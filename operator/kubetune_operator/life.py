@@ -177,7 +177,8 @@ class Life:
     async def _ring(self) -> None:
         """Wait for the bell, or for long enough."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.bell.wait(), RESYNC)
+            async with asyncio.timeout(RESYNC):  # wait_for loses a cancellation that comes with the bell
+                await self.bell.wait()
         await asyncio.sleep(DEBOUNCE)
         self.bell.clear()
 
@@ -275,19 +276,18 @@ class Life:
         history = opened.experiment.history
         while history.finished is None:
             turning = asyncio.create_task(opened.reconciler.run())
+            rung = asyncio.create_task(self._ring())
             try:
                 while not turning.done():
-                    rung = asyncio.create_task(self._ring())
                     await asyncio.wait({turning, rung}, return_when=asyncio.FIRST_COMPLETED)
                     if rung.done():
+                        rung = asyncio.create_task(self._ring())
                         await self._edit(await self._read())
-                    else:
-                        rung.cancel()
                 await turning  # raises what it ended with
             finally:
                 turning.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await turning
+                rung.cancel()
+                await asyncio.gather(turning, rung, return_exceptions=True)
         opened.publisher.tables()
         self._offer()
         while history.finished is not None:  # an edit may have it go on

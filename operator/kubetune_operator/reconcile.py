@@ -170,5 +170,4 @@ class Reconciler:
         finally:
             for bell in bells:
                 bell.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await bell
+            await asyncio.wait(bells)  # to await one would take its cancellation and ours for the same

@@ -61,6 +61,7 @@ class Server(StandIn):
         self.answers: list[int] = []  # with which the next reads of TuneExperiments are answered
         self.read = 0  # how often they were
         self.rings: Callable[[Json], None] = lambda _tune: None
+        self.refuses_pods = False  # any pod, as an admission webhook may
         self._uids = itertools.count(1)
         super().__init__(
             [
@@ -139,6 +140,8 @@ class Server(StandIn):
 
     async def _create(self, request: web.Request) -> web.Response:
         made = await request.json()
+        if self.refuses_pods:
+            return self._refusal(422, "Invalid")
         if "dryRun" not in request.query:
             made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "creationTimestamp": "2026-11-24T10:00:00Z"}
             made["status"] = {"phase": "Pending"}

@@ -158,7 +158,7 @@ async def test_in_a_namespace_that_was_made_anew_it_is_found_again_when_the_oper
             server.apply(body(numSamples=1))
             await until(lambda: "exp-00000-0" in server.pods)
         async with operating(server, api, tmp_path) as operator, asyncio.timeout(10):
-            while await operator.answer("exp-00000-0", server.pods["exp-00000-0"]["metadata"]["uid"]) != "200":
+            while await operator.answer("exp-00000-0", server.pods["exp-00000-0"]["metadata"]["uid"]) != "200":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert len(list((tmp_path / "results").glob("team.*/earlier.*/journal.*"))) == 1
 
@@ -200,3 +200,27 @@ async def again(server: Server, answers: list[int]) -> None:
     server.delete()
     server.pods.clear()
     server.apply(body(numSamples=1))
+
+
+# --- the end of the operator ---
+
+
+@pytest.mark.parametrize("turns", range(4), ids="{} turns of the loop after the bell".format)
+@pytest.mark.parametrize("finished", [False, True], ids=["while it runs", "when it has finished"])
+async def test_an_operator_ends_whatever_rings_meanwhile(tmp_path: Path, turns: int, *, finished: bool) -> None:
+    async with served() as (server, api):
+        server.refuses_pods = finished
+        async with operating(server, api, tmp_path) as operator:
+            server.apply(body(numSamples=1))
+            if finished:
+                await until(lambda: server.condition("Finished").get("status") == "True")
+            else:
+                await until(lambda: POD[0] in server.pods)
+            await asyncio.sleep(3 * DEBOUNCE)
+            server.rings(server.tunes["exp"])
+            for pod in server.pods.values():
+                operator.experiments.hear_pod(pod, deleted=False, listed=False)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(2):
+                await operator.experiments.close()
