@@ -91,6 +91,8 @@ class Life:
         self._open: _Open | None = None
         self._generation = 0
         self._restricted = False  # whether pods get the restricted defaults: the namespace asks for them
+        self._told_stall = ("", "")  # reason and message
+        self._answered = -1  # the generation whose edit was answered
         self._over = False  # for good, so that its trials are told 410 and not to wait
 
     async def run(self) -> None:
@@ -191,7 +193,7 @@ class Life:
             found = open_journal(self._shared.volume, resource)
         except Stall as stall:
             self._over = stall.final
-            await self._stall(stall.reason, str(stall), finished=stall.final)
+            self._stall(resource, stall)
             return
         self._open = self._wire(found)
         await self._edit(resource)
@@ -263,11 +265,21 @@ class Life:
                     await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
             return
 
-    async def _stall(self, reason: str, message: str, *, finished: bool = False) -> None:
-        """Say in status and an Event why nothing can be done."""
-        self._herald.warn(reason, message)
-        stalled = status.stalled(reason, message, finished=finished, time=time.time())
-        self._shared.statuses.offer(self._place, lambda: {**stalled, "observedGeneration": self._generation})
+    def _stall(self, resource: Object, stall: Stall) -> None:
+        """Say in status and an Event why nothing can be done, unless that is said."""
+        changed = status.stalled(
+            resource.get("status") or {},
+            stall.reason,
+            str(stall),
+            final=stall.final,
+            generation=self._generation,
+            time=time.time(),
+        )
+        told, self._told_stall = self._told_stall, (stall.reason, str(stall))
+        if changed and told != self._told_stall:
+            self._herald.warn(stall.reason, str(stall))
+        if changed:
+            self._shared.statuses.offer(self._place, lambda: changed)
 
     # --- at work ---
 
@@ -301,23 +313,25 @@ class Life:
         opened = self._open
         assert opened is not None  # noqa: S101 - called while it is
         body = opened.experiment.body
+        ignored = []  # and why
         try:
             wanted = check(resource, seed=body["spec"]["search"]["seed"], here=False)
         except InvalidSpec as refusal:
-            self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
-            self._offer()  # that this generation was looked at
-            return
-        before, after = body["spec"], wanted.body["spec"]
-        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-        if ignored := sorted(changed - set(MUTABLE)):
-            self._herald.warn("EditIgnored", f"cannot be changed once it runs, and stays as it was: {', '.join(ignored)}")
-        if changed & set(MUTABLE):
-            merged = {**before, **{name: after[name] for name in MUTABLE if name in after}}
-            body = {**body, "spec": merged}
-            try:
-                await opened.experiment.edit(body, spec_of(body))
-            except InvalidSpec as refusal:  # the API server judged by a status that was not new enough
-                self._herald.warn("EditIgnored", f"the experiment goes on as it was: {refusal}")
+            ignored.append(f"the experiment goes on as it was: {refusal}")
+        else:
+            before, after = body["spec"], wanted.body["spec"]
+            changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+            if names := sorted(changed - set(MUTABLE)):
+                ignored.append(f"cannot be changed once it runs, and stays as it was: {', '.join(names)}")
+            if changed & set(MUTABLE):
+                body = {**body, "spec": {**before, **{name: after[name] for name in MUTABLE if name in after}}}
+                try:
+                    await opened.experiment.edit(body, spec_of(body))
+                except InvalidSpec as refusal:  # the API server judged by a status that was not new enough
+                    ignored.append(f"the experiment goes on as it was: {refusal}")
+        if ignored and self._answered != self._generation:
+            self._herald.warn("EditIgnored", "; ".join(ignored))
+        self._answered = self._generation
         self._offer()
 
     async def _expire(self, resource: Object) -> None:
@@ -371,8 +385,14 @@ def retained(history: History, policy: str, key: Key) -> bool:
 
 
 def settled(resource: Object, volume: str) -> bool:
-    """Say whether nothing is left to be done for it, so that its journal need not be read."""
+    """Say whether nothing is left to be done for it, so that its journal need not be read.
+
+    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had.
+    """
     found = resource.get("status") or {}
-    finished = any(one["type"] == "Finished" and one["status"] == "True" for one in found.get("conditions") or ())
-    same = found.get("observedGeneration") == resource["metadata"].get("generation")
-    return finished and same and (found.get("journal") or {}).get("volumeID", volume) == volume
+    why = {one["type"]: one.get("reason") for one in found.get("conditions") or () if one["status"] == "True"}
+    if "Finished" not in why or why.get("Stalled", why["Finished"]) != why["Finished"]:
+        return False
+    if found.get("observedGeneration") != resource["metadata"].get("generation"):
+        return False
+    return bool((found.get("journal") or {}).get("volumeID", volume) == volume)

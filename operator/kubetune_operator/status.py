@@ -152,13 +152,24 @@ def render(history: History, experiment: str, *, generation: int | None = None) 
     return dump(resource_status(history, experiment, generation=generation))
 
 
-def stalled(reason: str, message: str, *, finished: bool, time: float) -> dict[str, Any]:
-    """Give the conditions of an experiment whose history cannot be had, or that never got one."""
-    conditions = [
-        Condition.model_validate(_condition(kind, reason, message, since=time, holds=holds))
-        for kind, holds in (("Finished", finished), ("Succeeded", False if finished else None), ("Stalled", True))
-    ]
-    return {"conditions": [dump(one) for one in conditions], "state": reason}
+def stalled(before: Mapping[str, Any], reason: str, message: str, *, final: bool, generation: int, time: float) -> dict[str, Any]:
+    """Give what changes in the status of an experiment whose history cannot be had, or that never got one.
+
+    Nothing where it says so already. One that has a history and has finished stays so, whether or not that can be had now.
+    """
+    known = {one["type"]: one for one in before.get("conditions") or ()}
+    over = _holds(known.get("Finished")) and "journal" in before and not final
+    holds = {"Stalled": True} if over else {"Finished": final, "Succeeded": False if final else None, "Stalled": True}
+    made = {}
+    for kind, held in holds.items():
+        found = _condition(kind, reason, message, since=time, holds=held)
+        if kind in known and known[kind]["status"] == found["status"]:
+            found["lastTransitionTime"] = known[kind]["lastTransitionTime"]
+        made[kind] = dump(Condition.model_validate(found | {"observedGeneration": generation}))
+    changed: dict[str, Any] = {"conditions": list((known | made).values())}
+    if not over:
+        changed |= {"state": reason, "observedGeneration": generation}
+    return {} if all(before.get(name) == value for name, value in changed.items()) else changed
 
 
 def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
@@ -232,6 +243,10 @@ def _conditions(history: History, experiment: str, generation: int | None) -> li
         _condition("Stalled", why, message, since=since if success is False else mended, holds=success is False),
     )
     return [one if generation is None else one | {"observedGeneration": generation} for one in made]
+
+
+def _holds(condition: Mapping[str, Any] | None) -> bool:
+    return condition is not None and condition["status"] == "True"
 
 
 def _condition(kind: str, reason: str, message: str, *, since: float, holds: bool | None) -> dict[str, Any]:

@@ -157,9 +157,9 @@ def test_the_best_trial_is_shown_with_what_it_reported() -> None:
     assert made["lastReportTime"] < made["finishTime"]
 
 
-@pytest.mark.parametrize("finished", [True, False])
-def test_one_that_never_got_a_history(*, finished: bool) -> None:
-    made = status.stalled("InvalidSpec", "x" * 40_000, finished=finished, time=1764000000.0)
+@pytest.mark.parametrize("final", [True, False])
+def test_one_that_never_got_a_history(*, final: bool) -> None:
+    made = status.stalled({}, "InvalidSpec", "x" * 40_000, final=final, generation=1, time=1764000000.0)
     (answer,) = checker.judge([copy.deepcopy(VALID) | {"status": made}])
     assert (answer.errors, answer.unknown) == ((), ())
     assert {one["lastTransitionTime"] for one in made["conditions"]} == {"2025-11-24T16:00:00Z"}

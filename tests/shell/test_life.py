@@ -76,6 +76,11 @@ def changed(**parts: Any) -> dict[str, Any]:
     return {"metadata": made["metadata"], "status": {name: part for name, part in made["status"].items() if part is not None}}
 
 
+def over(finished: str, stalled: str) -> list[dict[str, Any]]:
+    found = {"Finished": finished, "Stalled": stalled}
+    return [{"type": kind, "status": "True", "reason": reason} for kind, reason in found.items()]
+
+
 @pytest.mark.parametrize(
     ("resource", "nothing_left"),
     [
@@ -86,6 +91,8 @@ def changed(**parts: Any) -> dict[str, Any]:
         pytest.param(changed(observedGeneration=1), False, id="edited since"),
         pytest.param(changed(observedGeneration=None), False, id="never observed"),
         pytest.param(changed(journal={"uid": "u", "volumeID": "another"}), False, id="its journal is on another volume"),
+        pytest.param(changed(conditions=over("Completed", "JournalMissing")), False, id="its journal could not be had since"),
+        pytest.param(changed(conditions=over("AllTrialsFailed", "AllTrialsFailed")), True, id="finished without success"),
         pytest.param({"metadata": {"generation": 1}}, False, id="new"),
         pytest.param({"metadata": {"generation": 1}, "status": None}, False, id="null"),
     ],

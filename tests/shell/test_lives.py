@@ -12,7 +12,7 @@ import pytest
 
 from kubetune_operator.journal import Journal
 from kubetune_operator.life import DEBOUNCE
-from tests.shell.lives import Server, body, operating, served, until
+from tests.shell.lives import Json, Server, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
@@ -35,6 +35,21 @@ async def test_an_edit_that_is_refused_ends_nothing_when_the_operator_comes_agai
         assert (server.condition("Finished")["status"], server.condition("Stalled")["status"]) == ("False", "False")
         assert server.tunes["exp"]["status"]["observedGeneration"] == 2
         assert not operator.failures
+
+
+async def test_of_each_edit_that_is_ignored_it_is_told_once(tmp_path: Path) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path):
+        server.apply(body(numSamples=1))
+        await until(lambda: POD[0] in server.pods)
+        edits: list[Json] = [{"constraints": ["params.x > 0.5"]}, {"logs": {"files": []}}]
+        for number, edit in enumerate(edits, 1):
+            server.apply(body(numSamples=1, **edit))
+            await until(lambda: server.reasons().count("EditIgnored") == number)  # noqa: B023 - it is over when the next begins
+            for _ in range(3):
+                server.rings(server.tunes["exp"])
+                await asyncio.sleep(2 * DEBOUNCE)
+            assert server.reasons().count("EditIgnored") == number
+        assert server.events[-1]["note"] == "cannot be changed once it runs, and stays as it was: logs"
 
 
 async def test_a_spec_that_is_wrong_from_the_start_is_refused_and_taken_up_once_it_is_mended(tmp_path: Path) -> None:
@@ -113,8 +128,36 @@ async def test_while_its_journal_cannot_be_had_its_trials_wait(
         async with operating(server, api, tmp_path) as operator:
             await until(lambda: server.condition("Stalled").get("reason") == reason)
             assert await operator.answer(*POD) == "503"
-        assert server.condition("Finished")["status"] == "False"
-        assert len(server.pods) == 1
+            assert server.condition("Finished")["status"] == "False"
+            assert len(server.pods) == 1
+            said = server.tunes["exp"]["status"]
+            patches = len(server.patches)
+            for _ in range(3):  # the clock of conditions has whole seconds
+                server.rings(server.tunes["exp"])
+                await asyncio.sleep(0.5)
+            assert (len(server.patches), server.tunes["exp"]["status"]) == (patches, said)
+            assert server.reasons().count(reason) == 1
+        async with operating(server, api, tmp_path):
+            await asyncio.sleep(0.5)
+        assert server.reasons().count(reason) == 1, "the resource says it already"
+
+
+async def test_one_that_has_finished_stays_so_on_an_empty_volume_and_is_mended_when_its_own_is_back(tmp_path: Path) -> None:
+    async with served() as (server, api):
+        server.refuses_pods = True
+        server.apply(body())
+        async with operating(server, api, tmp_path / "own"):
+            await until(lambda: server.condition("Finished").get("status") == "True")
+        done = server.tunes["exp"]["status"]
+        async with operating(server, api, tmp_path / "empty"):
+            await until(lambda: server.condition("Stalled").get("reason") == "JournalMissing")
+        said = server.tunes["exp"]["status"]
+        assert {**said, "conditions": None} == {**done, "conditions": None}
+        assert [one for one in said["conditions"] if one["type"] != "Stalled"] == [
+            one for one in done["conditions"] if one["type"] != "Stalled"
+        ]
+        async with operating(server, api, tmp_path / "own"):
+            await until(lambda: server.condition("Stalled").get("reason") == "TemplateRejected")
 
 
 async def test_once_it_has_finished_its_trials_are_told_so(tmp_path: Path) -> None:

@@ -160,3 +160,56 @@ def test_the_objective_hides_no_column_of_the_table(metric: str) -> None:
     assert (row["step"], row["ended"], row["params/x"]) == (0, "1970-01-01T00:00:02Z", 0.25)
     assert len(row) == 13
     assert (metric if metric == "accuracy" else f"objective/{metric}") in row
+
+
+class TestStalled:
+    """What is said of one whose history cannot be had; `before` is the status that it has."""
+
+    @staticmethod
+    def stalled(before: dict[str, Any], reason: str = "JournalMissing", **changes: Any) -> dict[str, Any]:
+        said: dict[str, Any] = {"final": False, "generation": 1, "time": 100.0} | changes
+        return status.stalled(before, reason, "bring it back", **said)
+
+    @staticmethod
+    def conditions(found: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+        return {one["type"]: (one["status"], one["reason"], one["lastTransitionTime"][14:19]) for one in found["conditions"]}
+
+    def test_one_that_ran_is_not_finished_and_keeps_what_else_it_says(self) -> None:
+        suspended = {"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": "1970-01-01T00:00:50Z"}
+        found = self.stalled({"conditions": [suspended], "journal": {"uid": "u"}})
+        assert self.conditions(found) == {
+            "Suspended": ("True", "Suspended", "00:50"),
+            "Finished": ("False", "JournalMissing", "01:40"),
+            "Succeeded": ("Unknown", "JournalMissing", "01:40"),
+            "Stalled": ("True", "JournalMissing", "01:40"),
+        }
+        assert (found["state"], found["observedGeneration"]) == ("JournalMissing", 1)
+
+    def test_once_said_it_changes_nothing(self) -> None:
+        before = self.stalled({})
+        assert self.stalled(before, time=200.0) == {}
+        assert self.stalled(before, time=200.0, generation=2)["observedGeneration"] == 2
+
+    def test_another_reason_is_the_same_transition(self) -> None:
+        found = self.stalled(self.stalled({}), "JournalDamaged", time=200.0)
+        assert self.conditions(found)["Stalled"] == ("True", "JournalDamaged", "01:40")
+
+    def test_one_whose_spec_is_wrong_has_finished(self) -> None:
+        found = self.stalled({}, "InvalidSpec", final=True)
+        assert {kind: one[0] for kind, one in self.conditions(found).items()} == {
+            "Finished": "True",
+            "Succeeded": "False",
+            "Stalled": "True",
+        }
+        mended = self.stalled(found, "VolumeFull", time=200.0)
+        assert self.conditions(mended)["Finished"] == ("False", "VolumeFull", "03:20"), "it never began, and will"
+
+    def test_one_that_has_finished_stays_so(self) -> None:
+        done = status.render(begun(1, num_samples=1).run().history, "exp", generation=1) | {"journal": {"uid": "u"}}
+        found = self.stalled(done)
+        assert set(found) == {"conditions"}
+        before, after = self.conditions(done), self.conditions(found)
+        assert after.pop("Stalled") == ("True", "JournalMissing", "01:40")
+        assert before.pop("Stalled")[0] == "False"
+        assert after == before
+        assert self.stalled(done | found, time=200.0) == {}
