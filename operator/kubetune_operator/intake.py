@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeGuard
 
@@ -33,6 +34,7 @@ Identity = Callable[[str], Awaitable[tuple[Experiment, Key, str]]]
 Keep = Callable[[Experiment, Key, str, int, bytes], Awaitable[tuple[int, bool]]]
 NO_SPACE = 507
 STREAMS = ("stdout", "stderr")
+SILENCE = 60.0  # seconds after a refusal was logged until another of its status is: who sends them must not fill the log
 
 
 class _Handler(Protocol):
@@ -69,6 +71,7 @@ class Intake:
         self._keep = keep
         self._patience = patience
         self._full: set[str] = set()  # paths whose latest request found no space
+        self._refusals = Refusals()
         self._runner: web.AppRunner | None = None
 
     async def open(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
@@ -121,11 +124,12 @@ class Intake:
 
     def _refusal(self, request: web.Request, error: Exception) -> web.Response:
         status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-        known = status == NO_SPACE and request.path in self._full
-        if not known and status != GONE:  # a late word of a closed attempt is ordinary
-            logger.warning("answered %d: %s", status, error)
         if status == NO_SPACE:
+            if request.path not in self._full:
+                logger.warning("answered %d: %s", status, error)
             self._full.add(request.path)
+        elif status != GONE:  # a late word of a closed attempt is ordinary
+            self._refusals.log(status, str(error), asyncio.get_running_loop().time())
         return web.json_response({"error": str(error)}, status=status)
 
     async def _bytes(self, request: web.Request) -> bytes:
@@ -137,6 +141,23 @@ class Intake:
 
     async def _body(self, request: web.Request) -> Mapping[str, Any]:
         return _read(await self._bytes(request))
+
+
+class Refusals:
+    """Logs of each status one refusal in a while, and with the next one how many were passed over."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, float] = {}
+        self._passed: Counter[int] = Counter()
+
+    def log(self, status: int, why: str, now: float) -> None:
+        """Log a refusal, unless one of this status was logged just now."""
+        if now < self._due.get(status, now):
+            self._passed[status] += 1
+            return
+        self._due[status] = now + SILENCE
+        passed = self._passed.pop(status, 0)
+        logger.warning("answered %d: %s%s", status, why, f" ({passed} more like it since the last one said)" if passed else "")
 
 
 async def _hello(experiment: Experiment, key: Key, uid: str, body: Mapping[str, Any], /) -> Mapping[str, Any]:

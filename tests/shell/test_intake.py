@@ -20,7 +20,7 @@ from kubetune_operator.core.records import Close, Closed, Created, Started, Sugg
 from kubetune_operator.core.trials import Decision
 from kubetune_operator.errors import AttemptClosed, Forbidden, KubetuneError, Unauthenticated, Unavailable
 from kubetune_operator.experiment import Experiment, load
-from kubetune_operator.intake import Intake
+from kubetune_operator.intake import SILENCE, Intake, Refusals
 from tests.sim.world import spec
 
 KEY = (0, 0)
@@ -214,6 +214,25 @@ async def test_without_space_nothing_is_taken_and_the_sender_comes_again(
         assert caplog.text.count("answered 507") == number + 1, "said once, until something was taken again"
         assert wire.experiment.history.open[KEY].next == number
         assert (await wire.report(number, line))["next"] == number + 1
+
+
+async def test_a_flood_of_strangers_does_not_fill_the_log(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(20):
+        assert (await wire.ask("hello", {"wire": 1}, token="nobody"))[0] == 401
+    assert (await wire.ask("hello", {"wire": 1}, token="no-trial"))[0] == 403
+    assert [message.split(":")[0] for message in caplog.messages] == ["answered 401", "answered 403"]
+
+
+def test_a_refusal_is_said_again_after_a_while_with_how_many_there_were(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    for now in (0.0, 1.0, SILENCE - 0.1, SILENCE, SILENCE + 1, 3 * SILENCE, 9 * SILENCE):
+        refusals.log(401, f"at {now:.1f}", now)
+    assert caplog.messages == [
+        "answered 401: at 0.0",
+        "answered 401: at 60.0 (2 more like it since the last one said)",
+        "answered 401: at 180.0 (1 more like it since the last one said)",
+        "answered 401: at 540.0",
+    ]
 
 
 @pytest.mark.parametrize("header", [None, "good", "Basic good", "Bearer", "bearer "])
