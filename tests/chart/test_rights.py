@@ -14,8 +14,7 @@ OPERATOR = {
     ("kubetune.dev", "tuneexperiments/finalizers"): {"update"},
     ("", "pods"): {"get", "list", "watch", "create", "delete"},
     ("", "pods/log"): {"get"},
-    ("", "events"): {"create", "patch"},
-    ("events.k8s.io", "events"): {"create", "patch"},
+    ("events.k8s.io", "events"): {"create"},
     ("", "namespaces"): {"get"},
 }
 EDITOR = {
