@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
 from kubetune_operator.core.history import Key
@@ -15,6 +15,7 @@ from kubetune_operator.life import FIRST_PAUSE, LONGEST_PAUSE, Life, Shared
 from kubetune_operator.reserved import EXPERIMENT
 
 logger = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds from one look at what is to be heard of to the next
 
 
 class Experiments:
@@ -50,6 +51,13 @@ class Experiments:
         if listed:
             life.distrust()
         life.hear_pod(pod, deleted=deleted)
+
+    async def heard(self, namespaces: Collection[str]) -> None:
+        """Wait until each TuneExperiment that is there has been heard of, in these namespaces or (none) in all."""
+        pause = FIRST_PAUSE
+        while not await self._all_heard(namespaces):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def identify(self, token: str) -> tuple[Experiment, Key, str]:
         """Say whose reports come with this token.
@@ -95,6 +103,14 @@ class Experiments:
         if life is None and await self._shared.api.experiment(namespace, name) is not None:
             raise LookupError(f"experiment {name} has not been taken up yet")
         return life
+
+    async def _all_heard(self, namespaces: Collection[str]) -> bool:
+        try:
+            there = [one["metadata"] for each in namespaces or (None,) for one in await self._shared.api.experiments(each)]
+        except (ApiAway, ApiRefused) as error:
+            logger.warning("not ready: TuneExperiments cannot be listed: %s", error)
+            return False
+        return all((one["namespace"], one["name"]) in self._lives or "deletionTimestamp" in one for one in there)
 
     def _begin(self, place: tuple[str, str], uid: str) -> None:
         life = self._lives[place] = Life(self._shared, *place, uid)

@@ -49,7 +49,7 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 async def watch(experiments: Experiments, namespaces: Collection[str], stop: asyncio.Event, ready: asyncio.Event) -> None:
-    """Watch until `stop`; `ready` is set once the first events have come or nothing is there."""
+    """Watch until `stop`; `ready` is set once each experiment that was there has been heard of."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
 
@@ -64,6 +64,7 @@ async def watch(experiments: Experiments, namespaces: Collection[str], stop: asy
 
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(seen_experiment)
     kopf.on.event("v1", "pods", registry=registry)(seen_pod)
+    started = asyncio.Event()
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_settings(),
@@ -72,9 +73,19 @@ async def watch(experiments: Experiments, namespaces: Collection[str], stop: asy
         standalone=True,
         identity="kubetune",  # type: ignore[arg-type]  # it would ask for a user name, and the image has none
         stop_flag=stop,
-        ready_flag=ready,
+        ready_flag=started,
     )
-    await kopf.run_tasks(tasks, ignored=_Everything())
+
+    async def hear() -> None:
+        await started.wait()  # kopf says so before it has asked for anything
+        await experiments.heard(namespaces)
+        ready.set()
+
+    hearing = asyncio.create_task(hear(), name="hearing")
+    try:
+        await kopf.run_tasks(tasks, ignored=_Everything())
+    finally:
+        hearing.cancel()
 
 
 def _settings() -> kopf.OperatorSettings:
