@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import audit
 from tests.e2e.kubectl import Kubectl, Manifest, Refused
 from tests.e2e.product import CHART, IMAGES, NAMESPACE, Figures, Operator, helm
 
@@ -114,13 +115,22 @@ def power() -> Callable[[str, str], None]:
 
 
 @pytest.fixture(scope="session")
-def operator(load_image: Callable[[Path], None]) -> Iterator[Operator]:
-    """Install kubetune with Helm, from images that were built from this very tree."""
+def operator(load_image: Callable[[Path], None], nodes: list[Manifest]) -> Iterator[Operator]:
+    """Install kubetune with Helm, from images that were built from this very tree.
+
+    At the end of all tests, whatever they were about: it has not crashed, and was refused nothing.
+    """
     assert IMAGES, "KUBETUNE_IMAGES must name the docker-archives of the images: `make e2e` builds them"
     for archive in IMAGES.split():
         load_image(Path(archive))
     helm("upgrade", "--install", "kubetune", str(CHART), "--create-namespace", "--wait", "--timeout", "180s",
          "--set", "logFormat=text", "--set", "persistence.size=1Gi", "--set", "persistence.retain=false")  # fmt: skip
-    yield Operator(Kubectl(NAMESPACE))
+    operator = Operator(Kubectl(NAMESPACE))
+    operator.meet()
+    began = audit.now()
+    yield operator
+    operator.is_steady()
+    refused = [entry for entry in audit.entries(Kubectl(), nodes, operator.user(), since=began) if audit.is_refused(entry)]
+    assert not refused, f"the operator asks for what it has no right to: {refused[0]}"
     if not KEEP:
         helm("uninstall", "kubetune", "--wait")

@@ -7,7 +7,7 @@ import os
 import subprocess
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,10 @@ def helm(*words: str, seconds: float = 240) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The operator's pod, and through it the volume."""
+    """The operator's pod, and through it the volume. It may end only when a test has asked for that: see `is_steady`."""
 
     kubectl: Kubectl
+    _asked: dict[str, int] = field(default_factory=dict)  # how often its container was to be started again, by the pod's uid
 
     def run(self, program: str, *words: str) -> str:
         """Run a Python program in the operator's container."""
@@ -80,6 +81,10 @@ class Operator:
         items = self.kubectl.get("pods", "", "--selector", SELECTOR)["items"]
         return next(one for one in items if "deletionTimestamp" not in one["metadata"])
 
+    def user(self) -> str:
+        """Say as whom it speaks to the API server."""
+        return f"system:serviceaccount:{self.kubectl.namespace}:{self.pod()['spec']['serviceAccountName']}"
+
     def kill(self, privileged: Kubectl) -> None:
         """End the operator's process with SIGKILL, and wait for the next in the same pod.
 
@@ -91,6 +96,8 @@ class Operator:
         host = {"hostPID": True, "nodeName": node, "securityContext": {}}
         privileged.apply(manifests.pod(name, killer, **host))
         assert privileged.said(name) == ["killed 1"]
+
+        self._asked[before["metadata"]["uid"]] += 1
 
         def next_one_serves(pod: Manifest) -> bool:
             return _killed(pod) == _killed(before) + 1 and condition(pod, "Ready") == "True"
@@ -105,8 +112,25 @@ class Operator:
 
     def restart(self) -> None:
         """End the operator's pod, and wait for the next one."""
+        self.is_steady()
         self.kubectl("delete", "pod", "--selector", SELECTOR)
         self.kubectl("rollout", "status", "deploy/kubetune", "--timeout=90s", seconds=100)
+        self.meet()
+
+    def meet(self) -> None:
+        """Take the operator's pod as it is now for one that is as it should be."""
+        pod = self.pod()
+        self._asked[pod["metadata"]["uid"]] = _killed(pod)
+
+    def is_steady(self) -> None:
+        """Hold the operator to never having ended but when a test had it killed or started again."""
+        pod = self.pod()
+        asked = self._asked.get(pod["metadata"]["uid"])
+        assert asked is not None, f"the operator has another pod, which no test has asked for: {self.kubectl('get', 'events')}"
+        if (restarts := _killed(pod)) != asked:
+            why = pod["status"]["containerStatuses"][0].get("lastState")
+            last_words = self.kubectl("logs", pod["metadata"]["name"], "--previous", "--tail", "50")
+            raise AssertionError(f"the operator has ended {restarts - asked} times by itself: {why}\n{last_words}")
 
     def log(self) -> str:
         """Give what the operator has said."""

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import images, manifests
+from tests.e2e import audit, images, manifests
 from tests.e2e.kubectl import Kubectl, Manifest, Refused
 
-AUDIT_LOG = "kubernetes/audit.log"  # below the node's /var/log
 LOOK_UP = "import socket, sys; print(*sorted({each[4][0] for each in socket.getaddrinfo(sys.argv[1], 80)}))"
 
 
@@ -143,7 +142,7 @@ def test_the_audit_log_tells_who_changed_what(kubectl: Kubectl, nodes: list[Mani
     name = f"audited-{uuid.uuid4()}"
     kubectl.apply(manifests.pod(name, manifests.python("print(1)")))
     (written,) = [
-        entry for entry in _audited(kubectl, nodes) if entry.get("objectRef", {}).get("name") == name and _by_kubectl(entry)
+        entry for entry in audit.entries(kubectl, nodes) if entry.get("objectRef", {}).get("name") == name and _by_kubectl(entry)
     ]
     me = json.loads(kubectl("auth", "whoami", "--output", "json"))["status"]["userInfo"]["username"]
     assert (written["verb"], written["user"]["username"]) == ("patch", me)
@@ -180,14 +179,6 @@ def _address(kubectl: Kubectl, service: str) -> str:
 def _decoded(part: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     return content
-
-
-def _audited(kubectl: Kubectl, nodes: list[Manifest]) -> list[dict[str, Any]]:
-    (server,) = [
-        node["metadata"]["name"] for node in nodes if "node-role.kubernetes.io/control-plane" in node["metadata"]["labels"]
-    ]
-    log = kubectl("get", "--raw", f"/api/v1/nodes/{server}/proxy/logs/{AUDIT_LOG}")
-    return [json.loads(line) for line in log.splitlines()]
 
 
 def _by_kubectl(entry: dict[str, Any]) -> bool:
