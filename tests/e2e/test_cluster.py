@@ -164,7 +164,7 @@ def test_an_image_without_a_registry_is_loaded_and_runs(
 ) -> None:
     tag = f"localhost/e2e/exits:{uuid.uuid4()}"
     archive = tmp_path / "exits.tar"
-    images.exits(archive, tag, code=7, architecture=nodes[0]["status"]["nodeInfo"]["architecture"])
+    images.write(archive, {tag: images.Program(code=7)}, architecture=nodes[0]["status"]["nodeInfo"]["architecture"])
     load_image(archive)
     kubectl.apply(manifests.pod("exits", manifests.container(image=tag, imagePullPolicy="Never")))
     (status,) = kubectl.finished("exits")["status"]["containerStatuses"]
