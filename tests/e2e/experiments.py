@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ def steady(reports: int, pause: float) -> str:
         "import time, kubetune\n"
         f"for i in range({reports}):\n    kubetune.report(accuracy=kubetune.params()['x'] * i, i=i)\n    time.sleep({pause})\n"
     )
+
+
+def told(table: str) -> set[tuple[str, str]]:
+    """Give type and reason of each Event in what `kubectl events` or `kubectl describe` has printed."""
+    return set(re.findall(r"(?m)^.*?\b(Normal|Warning)\s+(\w+)\s", table))
 
 
 def pods(kubectl: Kubectl, name: str) -> dict[str, Manifest]:

@@ -41,16 +41,18 @@ class Followed:
 
 @dataclass(slots=True)
 class Made:
-    """The pods that were made since a watch began: the uids of each name, however short they lived."""
+    """The pods that were made since a watch began, by name and however short they lived: uids, and exit codes of the program."""
 
     uids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    codes: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
 @contextmanager
 def watched(kubectl: Kubectl, name: str) -> Iterator[Made]:
     """Watch an experiment's pods; at the end there is each that was made meanwhile. Polling would miss the short-lived."""
     made = Made()
-    columns = "custom-columns=NAME:.metadata.name,UID:.metadata.uid"
+    ended = ".status.containerStatuses[0].state.terminated.exitCode"
+    columns = f"custom-columns=NAME:.metadata.name,UID:.metadata.uid,CODE:{ended}"
     command = ["kubectl", "--namespace", kubectl.namespace, "get", "pods", "--selector", f"kubetune.dev/experiment={name}"]
     with tempfile.TemporaryFile("w+") as output:
         watch = subprocess.Popen([*command, "--watch", "--no-headers", "--output", columns], stdout=output)
@@ -62,5 +64,6 @@ def watched(kubectl: Kubectl, name: str) -> Iterator[Made]:
             watch.wait()
             output.seek(0)
             for line in output:
-                pod, uid = line.split()
+                pod, uid, code = line.split()
                 made.uids[pod].add(uid)
+                made.codes[pod] |= {int(code)} if code.isdigit() else set()

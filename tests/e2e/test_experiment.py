@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from collections.abc import Mapping
@@ -10,27 +12,33 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import digits
-from tests.e2e.experiments import PROGRAM, body, finished, gone, pods, write
-from tests.e2e.followed import Followed
-from tests.e2e.kubectl import Kubectl, Refused
+from tests.e2e.experiments import PROGRAM, body, finished, gone, pods, steady, told, write
+from tests.e2e.followed import Followed, watched
+from tests.e2e.kubectl import Kubectl, Manifest, Refused
 from tests.e2e.product import Figures, Operator, condition
 
 
 def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
     """The very file of the demo: 20 trials, 4 at once, the weak ones stopped by deleting their pods."""
-    kubectl("apply", "--filename", str(digits.FILE))
-    bests, running, followed = set(), set(), Followed(kubectl, "digits")
+    bests, running, followed, applied = set(), set(), Followed(kubectl, "digits"), False
     until = time.monotonic() + 600
-    while True:
-        followed.look()
-        found = kubectl.get("tuneexperiment", "digits")
-        status = found.get("status") or {}
-        bests.add((status.get("bestTrial") or {}).get("value"))
-        running.add((status.get("trials") or {}).get("running"))
-        if condition(found, "Finished") == "True":
-            break
-        assert time.monotonic() < until, f"{json.dumps(status, indent=1)}\n{operator.log()}"
-        time.sleep(0.5)
+    with watched(kubectl, "digits") as made:
+        kubectl("apply", "--filename", str(digits.FILE))
+        while True:
+            followed.look()
+            found = kubectl.get("tuneexperiment", "digits")
+            status = found.get("status") or {}
+            bests.add((status.get("bestTrial") or {}).get("value"))
+            running.add((status.get("trials") or {}).get("running"))
+            if condition(found, "Finished") == "True":
+                break
+            if not applied and len(followed.last_seen) >= digits.TRIALS // 2:
+                _applied_again(kubectl, found)
+                applied = True
+            assert time.monotonic() < until, f"{json.dumps(status, indent=1)}\n{operator.log()}"
+            time.sleep(0.5)
+    assert applied, "it was to be applied again while it runs"
+    assert {pod: len(uids) for pod, uids in made.uids.items()} == {f"digits-{n:05d}-0": 1 for n in range(digits.TRIALS)}
     row = kubectl("get", "tuneexperiments", "digits").splitlines()[-1].split()
     assert row[1] == "Completed", row
     assert row[2] == "20/20", row
@@ -47,6 +55,15 @@ def test_the_digits_example_finds_a_good_classifier(operator: Operator, kubectl:
         digits.each_line_once(said, *(copy.splitlines() for copy in copies))
     _stopped_pods_go(reports, followed.last_seen, figures)
     figures.say("peak memory of the operator after 20 trials, MiB", operator.memory()[1], 128)
+
+
+def _applied_again(kubectl: Kubectl, before: Manifest) -> None:
+    """Apply the very same file while it runs, which changes nothing of what the user has asked for."""
+    assert "unchanged" in kubectl("apply", "--filename", str(digits.FILE))
+    after = kubectl.get("tuneexperiment", "digits")
+    for part in ("uid", "generation", "annotations"):
+        assert after["metadata"][part] == before["metadata"][part]
+    assert after["spec"] == before["spec"]
 
 
 def _stopped_pods_go(reports: Mapping[str, digits.Rows], last_seen: Mapping[str, float], figures: Figures) -> None:
@@ -71,15 +88,24 @@ def test_applying_again_changes_nothing(operator: Operator, kubectl: Kubectl, tm
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
-def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
-    kubectl("apply", "--filename", str(write(tmp_path, "habits", PROGRAM, numSamples=3)))
+def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl) -> None:
+    kubectl.apply(body("habits", steady(4, 1), numSamples=4, maxConcurrentTrials=1, scheduler={}))
+    kubectl.until("tune", "habits", lambda one: _running(one) == 1)
+    kubectl("scale", "tune/habits", "--replicas=3")
+    at_work = kubectl.until("tune", "habits", lambda one: _running(one) == 3)
+    assert at_work["spec"]["maxConcurrentTrials"] == 3
+    kubectl("scale", "tune/habits", "--replicas=2", "--current-replicas=3")
     assert "condition met" in kubectl("wait", "--for=condition=Finished", "--timeout=120s", "tune/habits", seconds=130)
-    assert "The metric" in kubectl("explain", "tune.spec.objective") or "metric" in kubectl("explain", "tune.spec.objective")
-    described = kubectl("describe", "tune", "habits")
-    assert "ExperimentFinished" in described
-    assert "ExperimentStarted" in kubectl("events", "--for", "tuneexperiment/habits")
-    kubectl("scale", "tune/habits", "--replicas=2")
-    assert kubectl.get("tune", "habits")["spec"]["maxConcurrentTrials"] == 2
+    found = kubectl.get("tune", "habits")
+    assert (found["status"]["trials"]["succeeded"], found["status"]["trials"]["failed"]) == (4, 0), "no trial was ended by it"
+    explained = " ".join(kubectl("explain", "tune.spec.objective").split())
+    assert "which way it is better" in explained
+    assert "enum: Maximize, Minimize" in explained
+    expected = {("Normal", "ExperimentStarted"), ("Normal", "ExperimentFinished")}
+    assert told(kubectl("events", "--for", "tuneexperiment/habits")) == expected
+    status, _, events = kubectl("describe", "tune", "habits").partition("\nEvents:")
+    assert f"Value: {found['status']['bestTrial']['value']}" in " ".join(status.split())
+    assert told(events) == expected
     with pytest.raises(Refused, match="numSamples"):
         kubectl("patch", "tune", "habits", "--type=merge", "--patch", '{"spec": {"numSamples": 1}}')
     kubectl("patch", "tune", "habits", "--type=merge", "--patch", '{"spec": {"numSamples": 5}}')
@@ -89,46 +115,121 @@ def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl, t
     assert found["status"]["observedGeneration"] == found["metadata"]["generation"]
 
 
+def _running(found: Manifest) -> int:
+    running: int = ((found.get("status") or {}).get("trials") or {}).get("running", 0)
+    return running
+
+
 def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(
     operator: Operator, kubectl: Kubectl, figures: Figures, tmp_path: Path
 ) -> None:
     slow = write(tmp_path, "gone", PROGRAM + "import time; time.sleep(600)\n", numSamples=2)
     kubectl("apply", "--filename", str(slow))
-    kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
-    first = kubectl.get("tune", "gone")["metadata"]["uid"][:8]
+    found = kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+    folder = f"{kubectl.namespace}/gone.{found['metadata']['uid'][:8]}"
+    before = operator.reports(folder)
     kubectl("delete", "tune", "gone", "--wait=false")
-    figures.say("deleted experiment to pods gone, seconds", gone(kubectl, "gone", seconds=20), 10)
-    quick = write(tmp_path, "gone", PROGRAM, numSamples=3)
-    kubectl("apply", "--filename", str(quick))
-    second = finished(kubectl, "gone", seconds=120)["metadata"]["uid"][:8]
-    assert first != second
-    old = operator.rows(f"{kubectl.namespace}/gone.{first}/gone-00000/result.json")
-    new = operator.rows(f"{kubectl.namespace}/gone/gone-00000/result.json")
-    assert [row["accuracy"] for row in old] == [row["accuracy"] for row in new][: len(old)] != []
-    assert len(new) == 3
+    figures.say("deleted experiment to pods gone, seconds", gone(kubectl, "gone", seconds=10), 10)
+    after = operator.reports(folder)
+    assert before
+    assert {trial: after[trial][: len(rows)] for trial, rows in before.items()} == before
+    assert operator.read(f"{folder}/trials.csv")
 
 
-def test_each_report_and_each_line_of_output_is_there_exactly_once(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
-    chatty = "import sys, kubetune\nfor i in range(200):\n    print('out', i); print('err', i, file=sys.stderr)\n    kubetune.report(accuracy=i / 200, i=i)\n"
-    kubectl("apply", "--filename", str(write(tmp_path, "chatty", chatty, numSamples=2, scheduler={})))
-    finished(kubectl, "chatty", seconds=120)
-    for number in range(2):
-        folder = f"{kubectl.namespace}/chatty/chatty-{number:05d}"
+LINGERING = """
+import signal, time, kubetune
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for i in range(1000):
+    print("first", i)
+    try:
+        kubetune.report(accuracy=1.0, who="first", i=i)
+    except SystemExit:
+        pass
+    time.sleep(0.2)
+"""
+SECOND = """
+import time, kubetune
+for i in range(5):
+    print("second", i)
+    kubetune.report(accuracy=0.1 * i, who="second", i=i)
+    time.sleep(0.3)
+"""
+
+
+def test_applied_again_at_once_under_the_same_name_it_is_another_one(operator: Operator, kubectl: Kubectl) -> None:
+    """The pods of the first are still there, report and print, and have the names that the second needs."""
+    first = body("again", LINGERING, numSamples=2, scheduler={})
+    first["spec"]["trial"]["template"]["spec"]["terminationGracePeriodSeconds"] = 12
+    with watched(kubectl, "again") as made:
+        kubectl.apply(first)
+        found = kubectl.until("tune", "again", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+        old = f"{kubectl.namespace}/again.{found['metadata']['uid'][:8]}"
+        before = operator.reports(old)
+        kubectl("delete", "tune", "again")
+        kubectl.apply(body("again", SECOND, numSamples=3, scheduler={}))
+        new = kubectl.get("tune", "again")["metadata"]["uid"]
+        owners = {one["metadata"]["ownerReferences"][0]["uid"] for one in pods(kubectl, "again").values()}
+        assert found["metadata"]["uid"] in owners, "it was not applied at once: the first one's pods are gone"
+        second = finished(kubectl, "again", seconds=150)
+    assert second["metadata"]["uid"] == new
+    assert second["status"]["state"] == "Completed"
+    trials = second["status"]["trials"]
+    assert (trials["succeeded"], trials["failed"], trials["total"]) == (3, 0, 3)
+    assert float(second["status"]["bestTrial"]["value"]) == pytest.approx(0.4)
+    assert {pod: len(uids) for pod, uids in made.uids.items()} == {"again-00000-0": 2, "again-00001-0": 2, "again-00002-0": 1}
+    assert ("Warning", "PodNameTaken") in told(kubectl("events", "--for", "tuneexperiment/again"))
+    after = operator.reports(f"{kubectl.namespace}/again")
+    assert {trial: [(row["who"], row["i"], row["attempt"]) for row in rows] for trial, rows in after.items()} == {
+        f"again-{number:05d}": [("second", i, 0) for i in range(5)] for number in range(3)
+    }
+    for trial in after:
+        said = operator.read(f"{kubectl.namespace}/again/{trial}/stdout").decode().splitlines()
+        assert said == [f"second {i}" for i in range(5)]
+    kept = operator.reports(old)
+    assert before
+    for trial, rows in kept.items():
+        assert [(row["who"], row["i"]) for row in rows] == [("first", i) for i in range(len(rows))]
+        assert len(rows) >= len(before.get(trial, ()))
+
+
+CHATTY = """
+import sys, time, kubetune
+for i in range(200):
+    print("out", i)
+    print("err", i, file=sys.stderr)
+    kubetune.report(accuracy=i / 200, i=i)
+time.sleep(3)
+"""
+
+
+def test_each_report_and_each_line_of_output_is_there_exactly_once(operator: Operator, kubectl: Kubectl) -> None:
+    kubectl.apply(body("chatty", CHATTY, numSamples=2, scheduler={}))
+    followed = Followed(kubectl, "chatty")
+    until = time.monotonic() + 120
+    while condition(kubectl.get("tune", "chatty"), "Finished") != "True":
+        followed.look()
+        assert time.monotonic() < until, operator.log()
+        time.sleep(0.3)
+    logs = followed.said()
+    for trial in ("chatty-00000", "chatty-00001"):
+        folder = f"{kubectl.namespace}/chatty/{trial}"
         assert [row["i"] for row in operator.rows(f"{folder}/result.json")] == list(range(200))
-        assert operator.read(f"{folder}/stdout").decode().split("\n")[:-1] == [f"out {i}" for i in range(200)]
-        assert operator.read(f"{folder}/stderr").decode().split("\n")[:-1] == [f"err {i}" for i in range(200)]
+        out, err = (operator.read(f"{folder}/{stream}").decode().splitlines() for stream in ("stdout", "stderr"))
+        assert out == [f"out {i}" for i in range(200)]
+        assert err == [f"err {i}" for i in range(200)]
+        digits.each_line_once(logs[f"{trial}-0"], out, err)
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"),
+    ("program", "reason", "words"),
     [
-        pytest.param("import sys; print('why', file=sys.stderr); sys.exit(3)", "ExitCode", id="exits-3"),
-        pytest.param("print('no reports')", "NoReports", id="reports-nothing"),
-        pytest.param(None, "NotStarted", id="does-not-exist"),
-        pytest.param("import os; os.kill(os.getpid(), 9)", "Killed", id="is-killed"),
+        pytest.param("import sys; print('why', file=sys.stderr); sys.exit(3)", "ExitCode", "exit code 3", id="exits-3"),
+        pytest.param("print('no reports')", "NoReports", "exit code 0, but it never reported", id="reports-nothing"),
+        pytest.param(None, "NotStarted", "trian.py", id="does-not-exist"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "Killed", "ended by signal 9 (SIGKILL", id="is-killed"),
     ],
 )
-def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, program: str | None, reason: str) -> None:
+def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, program: str | None, reason: str, words: str) -> None:
     wanted = body("bad", program or "", numSamples=2)
     if program is None:
         wanted["spec"]["trial"]["template"]["spec"]["containers"][0]["command"] = ["trian.py"]
@@ -136,10 +237,20 @@ def test_a_bad_program_is_named(operator: Operator, kubectl: Kubectl, program: s
     found = finished(kubectl, "bad", seconds=120)
     assert condition(found, "Succeeded") == "False"
     assert found["status"]["state"] == reason, operator.log()
-    assert reason in operator.read(f"{kubectl.namespace}/bad/bad-00000/error.txt").decode()
+    (stalled,) = (one for one in found["status"]["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", reason)
+    assert words in stalled["message"]
+    folder = f"{kubectl.namespace}/bad"
+    rows = list(csv.DictReader(io.StringIO(operator.read(f"{folder}/trials.csv").decode())))
+    assert [(row["state"], row["reason"], words in row["message"]) for row in rows] == [("Failed", reason, True)] * 2
+    for row in rows:
+        error = operator.read(f"{folder}/{row['trial']}/error.txt").decode()
+        assert f"{reason}: " in error
+        assert words in error
     events = kubectl("events", "--for", "tuneexperiment/bad")
-    assert f"trial 0: {reason}" in events
-    assert f"{reason}: the first 2 trials all failed alike" in events
+    assert f"trial 0: {reason}: " in events
+    assert f"{reason}: the first 2 trials all failed alike: " in events
+    assert events.count(words) == 3, "each trial's own Event says why, and that of the end"
 
 
 def test_a_template_that_the_api_server_refuses_ends_the_experiment_without_a_pod(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.experiments import PROGRAM, body, finished, pods, write
+from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import Operator, condition
+
+LOOKED_ON = 5  # seconds for which no pod may be made
 
 
 def test_what_is_not_mutable_stays(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
@@ -50,8 +53,11 @@ def test_an_image_that_does_not_exist(operator: Operator, kubectl: Kubectl) -> N
 
 def test_a_misspelt_metric_costs_three_attempts(operator: Operator, kubectl: Kubectl) -> None:
     program = "import random, time, kubetune\nfor i in range(3):\n    kubetune.report(acc=i)\n    time.sleep(random.random())\n"
-    kubectl.apply(body("misspelt", program, numSamples=20, maxConcurrentTrials=3))
-    found = finished(kubectl, "misspelt", seconds=120)
+    with watched(kubectl, "misspelt") as made:
+        kubectl.apply(body("misspelt", program, numSamples=20, maxConcurrentTrials=3))
+        found = finished(kubectl, "misspelt", seconds=120)
+        time.sleep(LOOKED_ON)
+    assert {pod: len(uids) for pod, uids in made.uids.items()} == {f"misspelt-{number:05d}-0": 1 for number in range(3)}
     assert condition(found, "Stalled") == "True"
     assert found["status"]["state"] == "MetricMissing"
     (stalled,) = (one for one in found["status"]["conditions"] if one["type"] == "Stalled")
