@@ -15,7 +15,7 @@ from kubetune_operator.life import FIRST_PAUSE, LONGEST_PAUSE, Life, Shared
 from kubetune_operator.reserved import EXPERIMENT
 
 logger = logging.getLogger(__name__)
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds from one look at what is to be heard of to the next
+FIRST_LOOK, LONGEST_LOOK = 0.1, 5.0  # seconds from one look at what is to be heard of to the next
 
 
 class Experiments:
@@ -54,10 +54,10 @@ class Experiments:
 
     async def heard(self, namespaces: Collection[str]) -> None:
         """Wait until each TuneExperiment that is there has been heard of, in these namespaces or (none) in all."""
-        pause = FIRST_PAUSE
+        pause = FIRST_LOOK
         while not await self._all_heard(namespaces):
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, LONGEST_LOOK)
 
     async def identify(self, token: str) -> tuple[Experiment, Key, str]:
         """Say whose reports come with this token.
