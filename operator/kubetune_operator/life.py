@@ -302,11 +302,17 @@ class Life:
                 await asyncio.gather(turning, rung, return_exceptions=True)
         opened.publisher.tables()
         self._offer()
-        while history.finished is not None:  # an edit may have it go on
-            await self._ring()
-            resource = await self._read()
-            await self._expire(resource)
-            await self._edit(resource)
+        clearing = asyncio.create_task(opened.pods.clear())
+        try:
+            while history.finished is not None:  # an edit may have it go on
+                await self._ring()
+                resource = await self._read()
+                await self._expire(resource)
+                await self._edit(resource)
+        finally:
+            clearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await clearing
 
     async def _edit(self, resource: Object) -> None:
         """Take over what may be edited; what may not changes nothing, and that is said."""

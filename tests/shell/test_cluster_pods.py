@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import itertools
 import logging
@@ -48,6 +50,7 @@ class Server(StandIn):
         self.asked: list[str] = []
         self.status = 0  # with which everything is answered
         self.page = 500
+        self.deleted: asyncio.Queue[str] = asyncio.Queue()
         self._uids = itertools.count(1)
         super().__init__(
             [
@@ -111,6 +114,7 @@ class Server(StandIn):
         if (await request.json())["preconditions"]["uid"] != pod["metadata"]["uid"]:
             return self._refusal(409, "Conflict")
         pod["metadata"] |= {"deletionTimestamp": status.stamp(time.time() + 30), "deletionGracePeriodSeconds": 30}
+        self.deleted.put_nowait(pod["metadata"]["name"])
         return web.json_response(pod)
 
 
@@ -144,6 +148,12 @@ class World:
         pod = self.server.pods[f"exp-{key[0]:05d}-{key[1]}"]
         self.bound[key] = pod["metadata"]["uid"]
         return pod
+
+    async def woken(self) -> None:
+        """Wait until another turn may be worth it."""
+        self.pods.woke.clear()
+        async with asyncio.timeout(5):
+            await self.pods.woke.wait()
 
     async def phase(self, key: Key = KEY) -> PodPhase | None:
         found = (await self.pods.observe()).get(key)
@@ -259,15 +269,53 @@ async def test_the_pod_of_a_closed_attempt_goes_after_a_restart_too(world: World
     assert "deletionTimestamp" in world.server.pods[NAME]["metadata"]
 
 
-async def test_a_deletion_that_failed_is_made_good(world: World) -> None:
+@pytest.mark.parametrize("code", [403, 429, 500])
+async def test_a_deletion_that_failed_is_made_good_after_a_pause(world: World, code: int) -> None:
+    """And not at once, however many turns are made meanwhile."""
     await world.made()
     del world.bound[KEY]
-    world.server.status = 500
+    world.server.status = code
+    world.pods.woke.clear()
     await world.pods.forget(KEY)
-    assert "deletionTimestamp" not in world.server.pods[NAME]["metadata"]
+    assert not world.pods.woke.is_set()
+    for _ in range(5):
+        await world.pods.observe()
+    assert world.server.count("DELETE") == 1
+    assert world.server.count("GET") == 1, "a failed deletion is no reason to list"
     world.server.status = 0
+    await world.woken()
     await world.pods.observe()
     assert "deletionTimestamp" in world.server.pods[NAME]["metadata"]
+
+
+async def test_so_is_one_of_an_attempt_that_is_open(world: World) -> None:
+    await world.made()
+    world.server.status = 429
+    for _ in range(5):
+        await world.pods.delete(KEY)
+    assert world.server.count("DELETE") == 1
+    world.server.status = 0
+    await world.woken()
+    await world.pods.delete(KEY)
+    assert "deletionTimestamp" in world.server.pods[NAME]["metadata"]
+
+
+async def test_after_the_end_what_is_left_is_deleted_however_late_it_shows(world: World) -> None:
+    """No turn is made any more: neither for a deletion that failed, nor for a pod whose creation nobody heard of."""
+    await world.made()
+    world.bound.clear()
+    world.server.status = 500
+    await world.pods.forget(KEY)
+    late = world.server.put(manifest(Wanted(4, 0, {})))
+    clearing = asyncio.create_task(world.pods.clear())
+    world.server.status = 0
+    async with asyncio.timeout(5):
+        assert await world.server.deleted.get() == NAME
+        world.pods.hear(late, deleted=False)
+        assert await world.server.deleted.get() == late["metadata"]["name"]
+    clearing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await clearing
 
 
 # --- gone ---

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kubetune_operator import observed, status
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
+from kubetune_operator.cluster.pauses import FIRST_PAUSE, LONGEST_PAUSE, Pauses
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
@@ -24,7 +25,7 @@ from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
 logger = logging.getLogger(__name__)
 FRESH = 300.0  # seconds after which the cache is replaced though nothing was heard
 OVERDUE = 60.0  # seconds beyond its deletionTimestamp after which a pod holds no slot any more: its node may be dead
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the API server is asked again
+DELETION_PAUSE = 10.0  # seconds at most before a deletion is asked for again: what is condemned may hold a GPU
 # What only a change of the experiment mends, and how many seconds it is looked on: a registry may be away for a moment.
 HOPELESS = {
     "InvalidImageName": 0.0,
@@ -92,6 +93,7 @@ class Pods:
         self._told: set[str] = set()  # reasons
         self._listed_at: float | None = None
         self._pause = FIRST_PAUSE
+        self._deleting = Pauses()
 
     def capacity(self) -> int | None:
         """Set no bound: the scheduler of the cluster does."""
@@ -119,8 +121,7 @@ class Pods:
         pods: dict[Key, Pod] = {}
         bound = self._bound()
         self.troubles = {}
-        for key in [key for key in self._seen if key not in bound]:
-            await self._clear(key)
+        await self._clear(key for key in self._seen if key not in bound)
         for key, uid in bound.items():
             seen = self._seen.get(key)
             if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
@@ -161,7 +162,14 @@ class Pods:
     async def forget(self, key: Key) -> None:
         """Take note that an attempt is closed."""
         if key in self._seen:
-            await self._clear(key)
+            await self._clear([key])
+
+    async def clear(self) -> None:
+        """Once the experiment has ended: delete what is left of it, for as long as this runs; no turn does any more."""
+        while True:
+            self.woke.clear()
+            await self._clear(self._seen)
+            await self.woke.wait()
 
     async def owns(self, key: Key, uid: str) -> bool:
         """Say whether this pod is one that we made for that attempt. Raises ApiAway where that cannot be known."""
@@ -183,30 +191,31 @@ class Pods:
         ended = not seen.there or found.end is not None or found.phase is not PodPhase.RUNNING
         return Program(self._name(key), container, ended, found.deleting)
 
-    async def _delete(self, key: Key, seen: _Seen) -> None:
+    async def _delete(self, key: Key, seen: _Seen) -> bool:
+        """Delete a pod, unless that has failed just now; say whether it is on its way out."""
         metadata = seen.pod["metadata"]
+        if not self._deleting.over(key):
+            return False
         try:
             await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
         except (ApiAway, ApiRefused) as error:
             logger.warning("%s: pod %s was not deleted, and will be: %s", self._home.experiment, metadata["name"], error)
-            self._later()
-            return
+            asyncio.get_running_loop().call_later(self._deleting.extend(key, longest=DELETION_PAUSE), self.woke.set)
+            return False
+        self._deleting.end(key)
         if "deletionTimestamp" not in metadata:  # until the event comes
             marked = {**seen.pod, "metadata": {**metadata, "deletionTimestamp": status.stamp(time.time())}}
             self._seen[key] = replace(seen, pod=marked)
+        return True
 
-    async def _clear(self, key: Key) -> None:
-        """Let go of the pod of a closed attempt: it is deleted, unless it is on its way out, or kept."""
-        seen = self._seen.pop(key)
-        metadata = seen.pod["metadata"]
-        if not seen.there or "deletionTimestamp" in metadata or self._kept(key):
-            return
-        try:
-            await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
-        except (ApiAway, ApiRefused) as error:
-            logger.warning("%s: pod %s was not deleted, and will be: %s", self._home.experiment, metadata["name"], error)
-            self._later()
-            self.distrust()  # the next list brings it back
+    async def _clear(self, keys: Iterable[Key]) -> None:
+        """Let go of the pods of closed attempts: each is deleted, unless it is on its way out, or kept."""
+        for key in list(keys):
+            seen = self._seen[key]
+            goes = seen.there and "deletionTimestamp" not in seen.pod["metadata"] and not self._kept(key)
+            if not goes or await self._delete(key, seen):
+                self._seen.pop(key, None)
+                self._deleting.end(key)
 
     async def _list(self) -> None:
         """Replace the cache; where nothing was ever listed, wait for the API server however long it is away."""
