@@ -360,14 +360,14 @@ class Life:
         assert self._open is not None  # noqa: S101 - offered only then
         found = status.render(self._open.experiment.history, self._place[1], generation=self._generation)
         return {
-            **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()]),
+            **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()], time.time()),
             "journal": self._journal(),
             "selector": f"{EXPERIMENT_UID}={self.uid}",
         }
 
     def _told(self, trouble: Trouble) -> tuple[str, str, float]:
         message = trouble.message
-        if trouble.reason in status.STALLING:
+        if trouble.reason == status.UNREACHABLE:
             endpoint = self._shared.settings.endpoint
             message += f"; it must reach {endpoint}: does a NetworkPolicy of namespace {self._place[0]} forbid that?"
         return trouble.reason, message, trouble.since

@@ -15,6 +15,7 @@ from typing import Any
 from kubetune_operator.core.plan import SIGKILL, SIGTERM, Pod, PodPhase
 from kubetune_operator.core.records import End
 from kubetune_operator.reserved import KEY, SIDECAR, TRIAL_CONTAINER
+from kubetune_operator.status import UNREACHABLE
 
 HELLO = 60.0  # seconds that a sidecar may run without having reached the operator
 DRAIN = 15.0  # seconds after its program's end in which a pod ends: the sidecar takes 5, and clocks differ
@@ -39,7 +40,7 @@ Object = Mapping[str, Any]
 class Trouble:
     """What keeps a pod from running its program, in Kubernetes' own word."""
 
-    reason: str  # "Unschedulable", "ErrImagePull", "CreateContainerConfigError", …
+    reason: str  # "Unschedulable", "ErrImagePull", "CreateContainerConfigError", …; or ours, where there is no pod yet
     message: str
     since: float  # not exact for a container: from when it could have started
 
@@ -258,7 +259,7 @@ def _sidecar_trouble(pod: Object, now: float) -> Trouble | None:
     since = _time(running["startedAt"]) if running else now
     if now - since < HELLO:
         return None
-    return Trouble("ReporterUnreachable", f"{SIDECAR} has had no answer from the operator for {HELLO:.0f} s", since)
+    return Trouble(UNREACHABLE, f"{SIDECAR} has had no answer from the operator for {HELLO:.0f} s", since)
 
 
 def _words(container: Object, waiting: Object) -> str:

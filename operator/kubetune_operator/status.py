@@ -23,7 +23,10 @@ from kubetune_operator.core.sightings import OBJECTIVE
 from kubetune_operator.core.trials import FILLED
 
 TOP = 10
-STALLING = frozenset({"ReporterUnreachable"})  # troubles of pods that hold everything up until a human acts
+UNREACHABLE = "ReporterUnreachable"
+QUOTA_EXCEEDED, POD_REFUSED, NAME_TAKEN = WITHOUT_POD = ("QuotaExceeded", "PodRefused", "PodNameTaken")
+# Troubles of pods that hold everything up until a human acts, and for how many seconds each may yet pass by itself.
+STALLING = {UNREACHABLE: 0.0, POD_REFUSED: 60.0, NAME_TAKEN: 60.0}
 SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
 _WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
     "AllTrialsFailed": "raise numSamples to go on",
@@ -172,26 +175,41 @@ def stalled(before: Mapping[str, Any], reason: str, message: str, *, final: bool
     return {} if all(before.get(name) == value for name, value in changed.items()) else changed
 
 
-def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]]) -> dict[str, Any]:
-    """Add to a status what keeps pods from beginning: (reason, message, since) of each. Only a human can mend a STALLING one."""
+def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]], now: float) -> dict[str, Any]:
+    """Add to a status what keeps pods from beginning: (reason, message, since) of each. Only a human can mend a STALLING one.
+
+    A trial whose pod is not to be had does not run, but waits; where none runs, the state says why.
+    """
     if not troubles:
         return dict(found)
-    reason, message, since = min(troubles, key=lambda one: (one[0] not in STALLING, one[2]))
+    trials = dict(found["trials"])
+    without_pod = sum(reason in WITHOUT_POD for reason, *_ in troubles)
+    waiting = min(without_pod, trials["running"])
+    trials |= {"running": trials["running"] - waiting, "waiting": trials["waiting"] + waiting}
+    idle = without_pod > 0 and not trials["running"]
+
+    def stalls(reason: str, since: float) -> bool:
+        holds_up = idle or reason not in WITHOUT_POD
+        return holds_up and reason in STALLING and now >= since + STALLING[reason]
+
+    reason, message, since = min(troubles, key=lambda one: (not stalls(one[0], one[2]), one[2]))
     words = f"{len(troubles)} pod{'s' if len(troubles) > 1 else ''} cannot begin: {reason}: {message}"
     conditions = []
     for one in found["conditions"]:
         added = dict(one)
+        if idle and one["reason"] == found["state"]:
+            added["reason"] = reason
         if one["type"] == "Finished" and one["status"] == "False":
             added["message"] = _cut(". ".join(filter(None, (words, one["message"]))), MAX_MESSAGE)
-        if one["type"] == "Stalled" and one["status"] == "False" and reason in STALLING:
+        if one["type"] == "Stalled" and one["status"] == "False" and stalls(reason, since):
             added |= {
                 "status": "True",
                 "reason": reason,
                 "message": _cut(message, MAX_MESSAGE),
-                "lastTransitionTime": stamp(since),
+                "lastTransitionTime": stamp(since + STALLING[reason]),
             }
         conditions.append(added)
-    return {**found, "conditions": conditions}
+    return {**found, "conditions": conditions, "trials": trials, "state": reason if idle else found["state"]}
 
 
 def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pytest
 from tests.e2e.experiments import PROGRAM, body, finished, pods, write
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Refused
-from tests.e2e.product import Operator, condition
+from tests.e2e.product import Figures, Operator, condition
+
+QUOTA_LOOKED_ON = 20  # seconds for which an experiment that waits for a quota is looked on
 
 LOOKED_ON = 5  # seconds for which no pod may be made
 
@@ -67,18 +69,30 @@ def test_a_misspelt_metric_costs_three_attempts(operator: Operator, kubectl: Kub
     assert sum(found["status"]["trials"].get(kind, 0) for kind in ("succeeded", "stopped", "failed", "cancelled")) == 3
 
 
-def test_a_full_quota_is_waited_for(operator: Operator, kubectl: Kubectl) -> None:
+def test_a_full_quota_is_waited_for_and_said_once(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     kubectl.apply(quota)
     kubectl.until("resourcequota", "none", lambda one: "hard" in (one.get("status") or {}))
     kubectl.apply(body("patient", PROGRAM, numSamples=2))
-    until = time.monotonic() + 60
-    while "exceeded quota" not in kubectl("events", "--for", "tuneexperiment/patient"):
-        assert time.monotonic() < until, kubectl.events()
-        time.sleep(1)
-    assert condition(kubectl.get("tune", "patient"), "Finished") != "True"
+    found = kubectl.until("tune", "patient", lambda one: (one.get("status") or {}).get("state") == "QuotaExceeded")
+    time.sleep(QUOTA_LOOKED_ON)
+    found = kubectl.get("tune", "patient")
+    (finished_not,) = (one for one in found["status"]["conditions"] if one["type"] == "Finished")
+    assert (finished_not["status"], finished_not["reason"]) == ("False", "QuotaExceeded")
+    assert "2 pods cannot begin: QuotaExceeded: " in finished_not["message"]
+    assert "exceeded quota: none, requested: pods=1" in finished_not["message"]
+    assert condition(found, "Stalled") == "False"
+    trials = found["status"]["trials"]
+    assert (trials["started"], trials["running"], trials["waiting"]) == (2, 0, 2)
+    assert not pods(kubectl, "patient")
+    events = kubectl.get("events.events.k8s.io")["items"]
+    told = [one["reason"] for one in events if one["regarding"]["name"] == "patient" and one["type"] == "Warning"]
+    assert told == ["QuotaExceeded"], "once, however often it is tried"
     kubectl("delete", "resourcequota", "none")
-    assert finished(kubectl, "patient", seconds=150)["status"]["state"] == "Completed"
+    freed = time.monotonic()
+    kubectl.until("tune", "patient", lambda one: one["status"]["state"] != "QuotaExceeded", seconds=15)
+    figures.say("quota freed to its pods created, seconds", time.monotonic() - freed, 10)
+    assert finished(kubectl, "patient", seconds=120)["status"]["state"] == "Completed"
 
 
 def test_an_operator_with_an_empty_volume_touches_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:

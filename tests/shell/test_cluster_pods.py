@@ -48,7 +48,8 @@ class Server(StandIn):
     def __init__(self) -> None:
         self.pods: dict[str, Json] = {}
         self.asked: list[str] = []
-        self.status = 0  # with which everything is answered
+        self.status = 0  # with which everything is answered …
+        self.words = "Trouble it is"  # … and these words
         self.page = 500
         self.deleted: asyncio.Queue[str] = asyncio.Queue()
         self._uids = itertools.count(1)
@@ -76,7 +77,9 @@ class Server(StandIn):
 
     def _note(self, request: web.Request) -> web.Response | None:
         self.asked.append(f"{request.method} {request.match_info.get('name', '')}".rstrip())
-        return self._refusal(self.status, "Trouble") if self.status else None
+        if not self.status:
+            return None
+        return web.json_response({"kind": "Status", "reason": "Trouble", "message": self.words}, status=self.status)
 
     async def _create(self, request: web.Request) -> web.Response:
         if refused := self._note(request):
@@ -210,11 +213,108 @@ async def test_a_stranger_of_that_name_is_told_of_and_left_alone(world: World, s
     assert world.server.count("DELETE") == 0
 
 
-async def test_a_refusal_is_told_and_tried_again(world: World) -> None:
-    world.server.status = 403
-    await world.pods.create(Wanted(*KEY, {}))
-    assert world.told == [("PodRefused", f"pod {NAME} cannot be created, and will be tried again: Trouble it is")]
+FULL = 'pods "exp-00003-1" is forbidden: exceeded quota: none, requested: pods=1, used: pods=4, limited: pods=4'
+DOWN = 'Internal error occurred: failed calling webhook "a.b.c": failed to call webhook: connection refused'
+LACKS = 'pods "exp-00003-1" is forbidden: error looking up service account team/trainer: serviceaccount "trainer" not found'
+CONFLICT = 'Operation cannot be fulfilled on resourcequotas "none": the object has been modified; please apply your changes'
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "reason"),
+    [
+        pytest.param(403, FULL, "QuotaExceeded", id="a full quota"),
+        pytest.param(403, LACKS, "PodRefused", id="no service account"),
+        pytest.param(500, DOWN, "PodRefused", id="a webhook that is down"),
+    ],
+)
+async def test_a_refusal_is_trouble_told_once_and_tried_again_after_a_pause(
+    world: World, code: int, words: str, reason: str
+) -> None:
+    """Not at every turn, of which each report makes one."""
+    world.bound[KEY] = ""
+    await world.pods.observe()
+    world.server.status, world.server.words = code, words
+    for _ in range(5):
+        await world.pods.create(Wanted(*KEY, {}))
+        await world.pods.observe()
+    assert world.server.count("POST") == 1
+    trouble = world.pods.troubles[KEY]
+    assert trouble.reason == reason
+    assert words in trouble.message
+    assert world.told == [(reason, f"pod {NAME}: {trouble.message}")]
     world.server.status = 0
+    await world.woken()
+    await world.pods.create(Wanted(*KEY, {}))
+    assert NAME in world.server.pods
+    assert world.pods.troubles == {}
+
+
+async def test_a_full_quota_is_asked_for_by_one_pod_for_all(world: World) -> None:
+    keys = [(number, 0) for number in range(50)]
+    world.bound |= dict.fromkeys(keys, "")
+    await world.pods.observe()
+    world.server.status, world.server.words = 403, FULL
+    for tries in (1, 2):
+        for _ in range(3):
+            for key in keys:
+                await world.pods.create(Wanted(*key, {}))
+            await world.pods.observe()
+        assert world.server.count("POST") == tries
+        assert {trouble.reason for trouble in world.pods.troubles.values()} == {"QuotaExceeded"}
+        assert len({trouble.since for trouble in world.pods.troubles.values()}) == 1
+        assert len(world.pods.troubles) == 50
+        assert len(world.told) == 1
+        if tries == 1:
+            await world.woken()
+    world.server.status = 0
+    await world.woken()
+    for key in keys:
+        await world.pods.create(Wanted(*key, {}))
+    assert len(world.server.pods) == 50, "a freed quota is used at once, and by all"
+    assert world.pods.troubles == {}
+
+
+async def test_a_pod_that_is_refused_for_itself_holds_up_no_other(world: World) -> None:
+    world.server.put({"metadata": {"name": NAME, "labels": {}}})
+    world.bound |= {KEY: "", (4, 0): ""}
+    for _ in range(3):
+        for key in world.bound:
+            await world.pods.create(Wanted(*key, {}))
+        await world.pods.observe()
+    assert "exp-00004-0" in world.server.pods
+    assert {key: trouble.reason for key, trouble in world.pods.troubles.items()} == {KEY: "PodNameTaken"}
+    assert [reason for reason, _ in world.told] == ["PodNameTaken"]
+
+
+async def test_the_trouble_of_a_pod_that_is_not_wanted_any_more_is_over(world: World) -> None:
+    world.bound[KEY] = ""
+    world.server.status, world.server.words = 403, LACKS
+    await world.pods.create(Wanted(*KEY, {}))
+    world.server.status = 0
+    del world.bound[KEY]
+    await world.pods.observe()
+    assert world.pods.troubles == {}
+
+
+async def test_pods_that_come_and_go_under_a_quota_are_not_told_of_one_by_one(world: World) -> None:
+    for number in range(2):
+        world.bound = {(number, 0): ""}
+        world.server.status, world.server.words = 403, FULL
+        await world.pods.create(Wanted(number, 0, {}))
+        world.server.status = 0
+        await world.woken()
+        await world.pods.create(Wanted(number, 0, {}))
+        assert world.pods.troubles == {}
+    assert len(world.server.pods) == 2
+    assert [reason for reason, _ in world.told] == ["QuotaExceeded"]
+
+
+async def test_others_that_were_counted_at_the_same_moment_are_no_trouble(world: World) -> None:
+    world.server.status, world.server.words = 409, CONFLICT
+    await world.pods.create(Wanted(*KEY, {}))
+    assert (world.told, world.pods.troubles) == ([], {})
+    world.server.status = 0
+    await world.woken()
     await world.pods.create(Wanted(*KEY, {}))
     assert NAME in world.server.pods
 

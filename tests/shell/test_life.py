@@ -104,8 +104,11 @@ def test_whether_a_journal_need_not_be_read(resource: dict[str, Any], *, nothing
 # --- pods that do not begin ---
 
 
-def shown(*troubles: tuple[str, str, float], history: History | None = None) -> dict[str, dict[str, Any]]:
-    found = status.troubled(status.render(history or closed(None), "exp"), troubles)
+NOW = 1000.0
+
+
+def shown(*troubles: tuple[str, str, float], history: History | None = None, now: float = NOW) -> dict[str, dict[str, Any]]:
+    found = status.troubled(status.render(history or closed(None), "exp"), troubles, now)
     return {one["type"]: one for one in found["conditions"]}
 
 
@@ -115,7 +118,7 @@ UNREACHABLE = ("ReporterUnreachable", "no answer", 200.0)
 
 def test_without_trouble_the_status_is_as_it_was() -> None:
     rendered = status.render(closed(None), "exp")
-    assert status.troubled(rendered, []) == rendered
+    assert status.troubled(rendered, [], NOW) == rendered
 
 
 def test_what_time_may_mend_is_told_and_stalls_nothing() -> None:
@@ -132,10 +135,63 @@ def test_what_only_a_human_mends_comes_first_and_stalls() -> None:
     assert stalled["lastTransitionTime"] == "1970-01-01T00:03:20Z"
 
 
+FULL = ("QuotaExceeded", "exceeded quota: none", 100.0)
+
+
+def test_trials_whose_pods_are_not_to_be_had_wait_and_do_not_run() -> None:
+    rendered = status.render(closed(Close.SUCCEEDED, None, None, None), "exp")
+    assert (rendered["trials"]["waiting"], rendered["trials"]["running"]) == (1, 3), "the first is about to end"
+    found = status.troubled(rendered, [FULL, FULL, UNSCHEDULABLE], NOW)
+    assert (found["trials"]["waiting"], found["trials"]["running"]) == (3, 1)
+    assert found["state"] == "Running"
+    (finished, *_) = found["conditions"]
+    assert finished["message"] == "3 pods cannot begin: QuotaExceeded: exceeded quota: none"
+    assert finished["reason"] == "Running"
+
+
+@pytest.mark.parametrize("history", [closed(None, None), closed()], ids=["trials", "none yet"])
+def test_where_no_trial_has_a_pod_the_state_says_why(history: History) -> None:
+    rendered = status.render(history, "exp")
+    found = status.troubled(rendered, [FULL] * max(1, len(history.trials)), NOW)
+    assert found["state"] == "QuotaExceeded"
+    assert found["trials"]["running"] == 0
+    conditions = {one["type"]: one for one in found["conditions"]}
+    assert {one["reason"] for kind, one in conditions.items() if kind != "Suspended"} == {"QuotaExceeded"}
+    assert {kind: one["status"] for kind, one in conditions.items()} == {
+        "Finished": "False",
+        "Succeeded": "Unknown",
+        "Suspended": "False",
+        "Stalled": "False",
+    }
+    assert [one["lastTransitionTime"] for one in found["conditions"]] == [
+        one["lastTransitionTime"] for one in rendered["conditions"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "ago", "trials", "stalls"),
+    [
+        pytest.param("PodRefused", 59.0, 1, False, id="may pass yet"),
+        pytest.param("PodRefused", 60.0, 1, True, id="does not pass"),
+        pytest.param("PodNameTaken", 60.0, 1, True, id="a taken name"),
+        pytest.param("QuotaExceeded", 9999.0, 1, False, id="a quota is a queue"),
+        pytest.param("PodRefused", 9999.0, 2, False, id="another trial runs"),
+    ],
+)
+def test_a_refusal_that_does_not_pass_stalls_what_has_no_pod_at_all(
+    reason: str, ago: float, trials: int, *, stalls: bool
+) -> None:
+    conditions = shown((reason, "no", 5000.0 - ago), history=closed(*[None] * trials), now=5000.0)
+    assert (conditions["Stalled"]["status"] == "True") is stalls
+    if stalls:
+        assert (conditions["Stalled"]["reason"], conditions["Stalled"]["message"]) == (reason, "no")
+        assert status.seconds(conditions["Stalled"]["lastTransitionTime"]) == 5000.0
+
+
 def test_trouble_changes_nothing_of_what_it_is_added_to() -> None:
     rendered = status.render(closed(None), "exp")
     before = copy.deepcopy(rendered)
-    status.troubled(rendered, [UNREACHABLE])
+    status.troubled(rendered, [UNREACHABLE, FULL], NOW)
     assert rendered == before
 
 

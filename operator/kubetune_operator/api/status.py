@@ -41,7 +41,9 @@ class Trials(Model):
 
     total: Count = Field(default=0, description="trials that there are to be")
     started: Count = Field(default=0, description="trials that have been started, ended ones included")
-    waiting: Count = Field(default=0, description="trials that wait for their next attempt")
+    waiting: Count = Field(
+        default=0, description="trials that wait for their next attempt, or for the API server to take their pod"
+    )
     running: Count = Field(default=0, description="trials that have an attempt, whether its pod runs already or not")
     succeeded: Count = Field(default=0, description="trials that had their whole budget")
     stopped: Count = Field(default=0, description="trials that were stopped early")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Hashable
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
+FIRST_PAUSE = 1.0  # seconds
 
 
 class Pauses:
-    """The pauses of many things: each has its own, twice as long each time."""
+    """The pauses of many things: each has its own, twice as long each time, up to what the caller says."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[float, float]] = {}  # the last pause, and when it is over
@@ -18,7 +18,7 @@ class Pauses:
         """Say whether it may be tried (again)."""
         return what not in self._known or time.monotonic() >= self._known[what][1]
 
-    def extend(self, what: Hashable, *, longest: float = LONGEST_PAUSE) -> float:
+    def extend(self, what: Hashable, *, longest: float) -> float:
         """Take note that it has failed; give the seconds until it may be tried again."""
         last = self._known.get(what)
         pause = FIRST_PAUSE if last is None else min(last[0] * 2, longest)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kubetune_operator import observed, status
-from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster import Wanted, refusals
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
-from kubetune_operator.cluster.pauses import FIRST_PAUSE, LONGEST_PAUSE, Pauses
+from kubetune_operator.cluster.pauses import FIRST_PAUSE, Pauses
 from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
@@ -25,7 +26,11 @@ from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
 logger = logging.getLogger(__name__)
 FRESH = 300.0  # seconds after which the cache is replaced though nothing was heard
 OVERDUE = 60.0  # seconds beyond its deletionTimestamp after which a pod holds no slot any more: its node may be dead
-DELETION_PAUSE = 10.0  # seconds at most before a deletion is asked for again: what is condemned may hold a GPU
+QUIET = 60.0  # seconds without a kind of trouble after which it is told of again: pods that come and go may have it one by one
+LONGEST_PAUSE = 60.0  # seconds before the API server is asked again
+SOON = 5.0  # seconds at most before what may pass at any moment is tried again; what is condemned may hold a GPU
+# The same for pods that are refused, by the reason: a full quota costs one request for all of them, a policy one for each.
+CREATION_PAUSE = {status.QUOTA_EXCEEDED: SOON, status.NAME_TAKEN: SOON, status.POD_REFUSED: 30.0, "": SOON}
 # What only a change of the experiment mends, and how many seconds it is looked on: a registry may be away for a moment.
 HOPELESS = {
     "InvalidImageName": 0.0,
@@ -89,11 +94,18 @@ class Pods:
         self._kept = kept
         self._tell = tell
         self._seen: dict[Key, _Seen] = {}
-        self.troubles: dict[Key, observed.Trouble] = {}  # what keeps pods from beginning, as last observed
-        self._told: set[str] = set()  # reasons
+        self._troubles: dict[Key, observed.Trouble] = {}  # what keeps pods from beginning, as last observed
+        self._refused: dict[Key, observed.Trouble] = {}  # what keeps them from being
+        self._full: observed.Trouble | None = None  # that of a quota, which all of them share
+        self._told: dict[str, float] = {}  # reasons, and when there was such trouble last
         self._listed_at: float | None = None
         self._pause = FIRST_PAUSE
-        self._deleting = Pauses()
+        self._creating, self._deleting = Pauses(), Pauses()
+
+    @property
+    def troubles(self) -> Mapping[Key, observed.Trouble]:
+        """What keeps pods from beginning, as last seen."""
+        return {**self._troubles, **self._refused}
 
     def capacity(self) -> int | None:
         """Set no bound: the scheduler of the cluster does."""
@@ -119,39 +131,43 @@ class Pods:
         if self._listed_at is None or time.monotonic() - self._listed_at > FRESH:
             await self._list()
         pods: dict[Key, Pod] = {}
+        troubles: dict[Key, observed.Trouble] = {}
         bound = self._bound()
-        self.troubles = {}
         await self._clear(key for key in self._seen if key not in bound)
         for key, uid in bound.items():
             seen = self._seen.get(key)
             if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
                 seen = await self._confirm(key, uid, seen)
             if seen is not None:
-                pods[key] = self._look(key, seen)
+                pods[key] = self._look(key, seen, troubles)
+        self._troubles = troubles
+        self._refused = {key: trouble for key, trouble in self._refused.items() if key in bound and key not in pods}
+        self._creating.keep({*(bound.keys() - pods.keys()), status.QUOTA_EXCEEDED})
         self._tell_troubles()
         return pods
 
     async def create(self, wanted: Wanted) -> None:
-        """Create the pod of this attempt; one of that name that is another's is told of, and waited for."""
+        """Create the pod of this attempt. One that cannot be had is trouble, and is asked for again, but not at every turn."""
         key = (wanted.trial, wanted.attempt)
-        body = self._manifest(wanted)
-        name = body["metadata"]["name"]
+        if not self._creating.over(key):
+            return
+        if self._full is not None and not self._creating.over(status.QUOTA_EXCEEDED):
+            self._refused[key] = self._full
+            return
         try:
-            made: Object | None = await self._api.create_pod(self._home.namespace, body)
-        except ApiRefused as refused:
-            made = await self._taken(name) if refused.reason == "AlreadyExists" else None
-            if made is None:
-                reason = "PodNameTaken" if refused.reason == "AlreadyExists" else "PodRefused"
-                self._tell(reason, f"pod {name} cannot be created, and will be tried again: {refused}")
-        except ApiAway as away:
-            logger.warning("%s: pod %s was not created: %s", self._home.experiment, name, away)
-            made = None
+            made = await self._make(wanted)
+        except (ApiAway, ApiRefused) as error:
+            self._refuse(key, refusals.reason(error), str(error))
+            return
         if made is None:
-            self._later()
-        else:
-            self._pause = FIRST_PAUSE
-            self._keep(key, made)
-            self.woke.set()
+            self._refuse(key, status.NAME_TAKEN, "another pod has that name, which is not this experiment's")
+            return
+        self._creating.end(key)
+        self._creating.end(status.QUOTA_EXCEEDED)
+        self._full = None
+        self._refused.pop(key, None)
+        self._keep(key, made)
+        self.woke.set()
 
     async def delete(self, key: Key) -> None:
         """Delete the pod of this attempt."""
@@ -200,7 +216,7 @@ class Pods:
             await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
         except (ApiAway, ApiRefused) as error:
             logger.warning("%s: pod %s was not deleted, and will be: %s", self._home.experiment, metadata["name"], error)
-            asyncio.get_running_loop().call_later(self._deleting.extend(key, longest=DELETION_PAUSE), self.woke.set)
+            asyncio.get_running_loop().call_later(self._deleting.extend(key, longest=SOON), self.woke.set)
             return False
         self._deleting.end(key)
         if "deletionTimestamp" not in metadata:  # until the event comes
@@ -253,13 +269,33 @@ class Pods:
             return None
         return self._seen.get(key)
 
-    async def _taken(self, name: str) -> Object | None:
-        """Give the pod that has this name, if it is ours."""
+    async def _make(self, wanted: Wanted) -> Object | None:
+        """Create a pod, or give the one that we made before; None where another has its name."""
+        body = self._manifest(wanted)
         try:
-            pod = await self._api.pod(self._home.namespace, name)
-        except (ApiAway, ApiRefused):
-            return None
-        return pod if pod is not None and self._key(pod) is not None else None
+            return await self._api.create_pod(self._home.namespace, body)
+        except ApiRefused as refused:
+            if refused.reason != "AlreadyExists":
+                raise
+            pod = await self._api.pod(self._home.namespace, body["metadata"]["name"])
+            if pod is None:  # it is gone by now
+                raise
+            return pod if self._key(pod) is not None else None
+
+    def _refuse(self, key: Key, reason: str, message: str) -> None:
+        """Take note that a pod is not to be had now; without a reason it is the moment, and nobody is told."""
+        full = reason == status.QUOTA_EXCEEDED
+        pause = self._creating.extend(reason if full else key, longest=CREATION_PAUSE[reason])
+        asyncio.get_running_loop().call_later(pause, self.woke.set)
+        if not reason:
+            logger.warning("%s: pod %s was not created, and will be: %s", self._home.experiment, self._name(key), message)
+            return
+        known = self._refused.get(key)
+        since = known.since if known is not None and known.reason == reason else time.time()
+        self._refused[key] = observed.Trouble(reason, f"{message}; it will be tried again", since)
+        if full:
+            self._full = self._refused[key]
+        self._tell_troubles()
 
     def _key(self, pod: Object) -> Key | None:
         """Say which attempt's pod it is; None for a stranger, whatever its labels say."""
@@ -281,7 +317,7 @@ class Pods:
     def _name(self, key: Key) -> str:
         return f"{self._home.experiment}-{key[0]:05d}-{key[1]}"
 
-    def _look(self, key: Key, seen: _Seen) -> Pod:
+    def _look(self, key: Key, seen: _Seen, troubles: dict[Key, observed.Trouble]) -> Pod:
         found = observed.see(seen.pod)
         if not seen.there:
             return replace(found, phase=PodPhase.GONE, deleting=True)
@@ -295,19 +331,20 @@ class Pods:
         trouble = observed.trouble(seen.pod, time.time())
         if trouble is None:
             return found
-        self.troubles[key] = trouble
+        troubles[key] = trouble
         patience = HOPELESS.get(trouble.reason)
         if patience is None or time.time() < trouble.since + patience:
             return found
         return replace(found, failure=(trouble.reason, trouble.message))
 
     def _tell_troubles(self) -> None:
-        """Tell of each kind of trouble once, until it is over."""
+        """Tell of each kind of trouble once, until it has been over for a while."""
+        now = time.monotonic()
         found = {trouble.reason: (key, trouble) for key, trouble in self.troubles.items()}
         for reason, (key, trouble) in found.items():
-            if reason not in self._told:
+            if now - self._told.get(reason, -math.inf) > QUIET:
                 self._tell(reason, f"pod {self._name(key)}: {trouble.message}")
-        self._told = set(found)
+        self._told |= dict.fromkeys(found, now)
 
     def _later(self) -> None:
         """Make another turn when it may be worth it."""
