@@ -190,7 +190,7 @@ class Experiment:
     async def edit(self, body: Mapping[str, Any], spec: Spec) -> None:
         """Take over the mutable fields of a changed resource; what it ended for may not hold any more, then it goes on.
 
-        Raises InvalidSpec for what the API server refuses by looking at the status.
+        Raises InvalidSpec for what the API server refuses by looking at the status, and as `record` does.
         """
         started = sum(trial.attempts > 0 for trial in self.history.trials)
         if spec.num_samples < self.history.spec.num_samples and spec.total < started:
@@ -203,9 +203,9 @@ class Experiment:
             await self.record([edited])
         finally:
             del self._specs[id(edited)]
-        self.body = body
         if goes_on(self.history):
             await self.record([Reopened(self.now())])
+        self.body = body  # only now: where either could not be recorded, all of it is to be tried again
 
     async def past(self) -> Past:
         """Read anew all that is recorded so far, the reports among the news included: they are no news any more."""

@@ -178,6 +178,16 @@ class Herald:
         logger.warning("%s/%s: %s: %s", self._about["namespace"], self._about["name"], reason, text)
         self._events.emit(self._about, "Warning", reason, text)
 
+    def trouble(self, reason: str, text: str) -> bool:
+        """Say what is wrong, unless much was said in the last minute; say whether it was."""
+        now = _now()
+        self._told = [one for one in self._told if one > now - 60]
+        if len(self._told) >= TROUBLES_PER_MINUTE:
+            return False
+        self._told.append(now)
+        self.warn(reason, text)
+        return True
+
     def say(self, reason: str, text: str) -> None:
         """Say what has happened."""
         logger.info("%s/%s: %s: %s", self._about["namespace"], self._about["name"], reason, text)
@@ -186,23 +196,15 @@ class Herald:
     def refused(self, lines: Sequence[Refused]) -> None:
         """Say which report lines were refused: of each trial the first."""
         for line in lines:
-            if line.trial not in self._refused and self._may_tell():
+            text = f"trial {line.trial}: line {line.number + 1} of its reports: {line.reason}"
+            if line.trial not in self._refused and self.trouble("ReportRefused", text):
                 self._refused.add(line.trial)
-                self.warn("ReportRefused", f"trial {line.trial}: line {line.number + 1} of its reports: {line.reason}")
 
     def update(self, records: Sequence[Record]) -> None:
         """Take note of what was recorded."""
         for record in records:
-            if isinstance(record, Ended) and record.outcome is Outcome.FAILED and self._may_tell():
-                self.warn("TrialFailed", f"trial {record.trial}: {record.reason}: {record.message}")
+            if isinstance(record, Ended) and record.outcome is Outcome.FAILED:
+                self.trouble("TrialFailed", f"trial {record.trial}: {record.reason}: {record.message}")
             elif isinstance(record, Finished):
                 self.say("ExperimentFinished", f"{record.reason}: {record.message}" if record.message else record.reason)
         self._changed()
-
-    def _may_tell(self) -> bool:
-        now = _now()
-        self._told = [one for one in self._told if one > now - 60]
-        if len(self._told) >= TROUBLES_PER_MINUTE:
-            return False
-        self._told.append(now)
-        return True

@@ -80,7 +80,11 @@ class Journal:
         if segments:
             last = segments[-1]
             previous = {"epoch": last.epoch, "length": last.length, "digest": _digest(last.path, last.length)}
-        journal.append([{"format": FORMAT, "epoch": epoch, "previous": previous}, *first])
+        try:
+            journal.append([{"format": FORMAT, "epoch": epoch, "previous": previous}, *first])
+        except OSError:
+            journal.withdraw()
+            raise
         _sync_folder(folder)
         return journal, [record for segment in segments for record in segment.records]
 

@@ -24,7 +24,7 @@ from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
 from kubetune_operator.core.records import Close, Ending
 from kubetune_operator.errors import InvalidSpec
-from kubetune_operator.experiment import Experiment
+from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.files import Files
 from kubetune_operator.herald import Events, Herald, Statuses
 from kubetune_operator.logs import Copies, Logs
@@ -89,10 +89,12 @@ class Life:
         }
         self._herald = Herald(shared.events, about, self._offer)
         self._open: _Open | None = None
-        self._generation = 0
+        self._generation = 0  # of the spec that was taken over
+        self._patience = FIRST_PAUSE  # seconds until it is tried again to take it up
         self._restricted = False  # whether pods get the restricted defaults: the namespace asks for them
         self._told_stall = ("", "")  # reason and message
         self._answered = -1  # the generation whose edit was answered
+        self._full_since = 0.0  # since when nothing can be recorded; 0: it can
         self._over = False  # for good, so that its trials are told 410 and not to wait
 
     async def run(self) -> None:
@@ -107,7 +109,8 @@ class Life:
                 if self._open is not None:
                     await self._work(self._open)
                 await self._expire(resource)
-                await self._ring()
+                if not await self._ring(RESYNC if self._over else self._patience):
+                    self._patience = min(2 * self._patience, RESYNC)
         except _Gone:
             logger.info("%s/%s: is gone", *self._place)
         finally:
@@ -159,7 +162,6 @@ class Life:
                 continue
             if found is None or found["metadata"]["uid"] != self.uid or "deletionTimestamp" in found["metadata"]:
                 raise _Gone
-            self._generation = found["metadata"].get("generation", 0)
             return found
 
     async def _namespace_uid(self, name: str) -> str:
@@ -176,31 +178,40 @@ class Life:
                 raise _Gone
             return str(found["metadata"]["uid"])
 
-    async def _ring(self) -> None:
-        """Wait for the bell, or for long enough."""
+    async def _ring(self, patience: float = RESYNC) -> bool:
+        """Wait for the bell, or for long enough; say whether it rang."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RESYNC):  # wait_for loses a cancellation that comes with the bell
+            async with asyncio.timeout(patience):  # wait_for loses a cancellation that comes with the bell
                 await self.bell.wait()
         await asyncio.sleep(DEBOUNCE)
+        rang = self.bell.is_set()
         self.bell.clear()
+        return rang
 
     # --- taking it up ---
 
     async def _take_up(self, resource: Object) -> None:
         """Open its journal, or begin one; where that cannot be, say so in its status."""
-        await self._shared.volume.settle(self._place[0], self._namespace_uid)
         try:
+            await self._shared.volume.settle(self._place[0], self._namespace_uid)
             found = open_journal(self._shared.volume, resource)
         except Stall as stall:
-            self._over = stall.final
+            self._over, self._patience = stall.final, RESYNC
             self._stall(resource, stall)
             return
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self._stall(resource, Stall("VolumeFull", self._full(error)))
+            return
+        self._generation = (resource.get("status") or {}).get("observedGeneration", 0)
         self._open = self._wire(found)
-        await self._edit(resource)
+        if found.past is not None:
+            await self._open.reconciler.level(found.past)
         await self._declare()
 
     def _wire(self, found: Found) -> _Open:
-        experiment, folder, past = found.experiment, found.folder, found.past
+        experiment, folder = found.experiment, found.folder
         history = experiment.history
         mine = api.parse(experiment.body)
 
@@ -215,8 +226,6 @@ class Life:
 
         pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, kept, self._herald.warn)
         publisher = Publisher(history, mine.name, Files(folder, events=mine.tensorboard), self._herald)
-        if past is not None:
-            publisher.level(past)
         copies = Copies(Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial), self._place[1])
         output = Output(self._shared.api, self._place[0], copies)
         cluster = pods if manifests.wraps(mine) or not mine.logs.files else Followed(pods, output)
@@ -230,6 +239,7 @@ class Life:
         while True:
             try:
                 await self._shared.statuses.write(self._place, {"journal": self._journal()})
+                await self._edit(await self._read())
                 await self._rehearse(opened)
                 if not opened.experiment.history.trials:
                     self._herald.say("ExperimentStarted", f"{opened.wanted.spec.total} trials are to be run")
@@ -237,6 +247,8 @@ class Life:
                 if isinstance(error, ApiRefused) and error.status == 404:
                     raise _Gone from error
                 logger.warning("%s/%s: cannot be begun: %s", *self._place, error)
+            except OSError as error:
+                self._hold(error)
             else:
                 return
             await asyncio.sleep(pause)
@@ -272,7 +284,7 @@ class Life:
             stall.reason,
             str(stall),
             final=stall.final,
-            generation=self._generation,
+            generation=resource["metadata"]["generation"],
             time=time.time(),
         )
         told, self._told_stall = self._told_stall, (stall.reason, str(stall))
@@ -294,28 +306,51 @@ class Life:
                     await asyncio.wait({turning, rung}, return_when=asyncio.FIRST_COMPLETED)
                     if rung.done():
                         rung = asyncio.create_task(self._ring())
-                        await self._edit(await self._read())
+                        await self._take_over(await self._read())
                 await turning  # raises what it ended with
             finally:
                 turning.cancel()
                 rung.cancel()
                 await asyncio.gather(turning, rung, return_exceptions=True)
-        opened.publisher.tables()
         self._offer()
         clearing = asyncio.create_task(opened.pods.clear())
+        written = False
         try:
             while history.finished is not None:  # an edit may have it go on
+                written = written or self._tables(opened)
                 await self._ring()
                 resource = await self._read()
                 await self._expire(resource)
-                await self._edit(resource)
+                await self._take_over(resource)
         finally:
             clearing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await clearing
 
+    def _tables(self, opened: _Open) -> bool:
+        """Write the last tables; where they cannot be, that is tried again."""
+        try:
+            opened.publisher.tables()
+        except OSError as error:
+            logger.warning("%s/%s: its tables cannot be written now, and will be: %s", *self._place, error)
+            return False
+        return True
+
+    def _hold(self, error: OSError) -> None:
+        """Say that nothing can be recorded, where that may pass; raise what ends the operator otherwise."""
+        if error.errno not in NO_SPACE:
+            raise error
+        self._offer()
+
+    async def _take_over(self, resource: Object) -> None:
+        """Take over an edit, or try that again at the next bell."""
+        try:
+            await self._edit(resource)
+        except OSError as error:
+            self._hold(error)
+
     async def _edit(self, resource: Object) -> None:
-        """Take over what may be edited; what may not changes nothing, and that is said."""
+        """Take over what may be edited; what may not changes nothing, and that is said. Raises OSError for want of space."""
         opened = self._open
         assert opened is not None  # noqa: S101 - called while it is
         body = opened.experiment.body
@@ -335,6 +370,7 @@ class Life:
                     await opened.experiment.edit(body, spec_of(body))
                 except InvalidSpec as refusal:  # the API server judged by a status that was not new enough
                     ignored.append(f"the experiment goes on as it was: {refusal}")
+        self._generation = resource["metadata"].get("generation", 0)
         if ignored and self._answered != self._generation:
             self._herald.warn("EditIgnored", "; ".join(ignored))
         self._answered = self._generation
@@ -354,11 +390,18 @@ class Life:
     def _offer(self) -> None:
         """Have the status written as it will be then."""
         if self._open is not None:
+            full = self._open.experiment.full
+            if full is not None and not self._full_since:
+                self._herald.trouble("VolumeFull", self._full(full))
+            self._full_since = 0.0 if full is None else self._full_since or time.time()
             self._shared.statuses.offer(self._place, self._status)
 
     def _status(self) -> Mapping[str, Any]:
         assert self._open is not None  # noqa: S101 - offered only then
         found = status.render(self._open.experiment.history, self._place[1], generation=self._generation)
+        full = self._open.experiment.full
+        if full is not None:
+            found = status.halted(found, "VolumeFull", self._full(full), self._full_since)
         return {
             **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()], time.time()),
             "journal": self._journal(),
@@ -371,6 +414,13 @@ class Life:
             endpoint = self._shared.settings.endpoint
             message += f"; it must reach {endpoint}: does a NetworkPolicy of namespace {self._place[0]} forbid that?"
         return trouble.reason, message, trouble.since
+
+    def _full(self, error: OSError) -> str:
+        volume = self._shared.volume
+        return (
+            f"{error.strerror}: {volume.folder(*self._place, self.uid).path} on volume {volume.identity}; "
+            "make room there, or enlarge the operator's PersistentVolumeClaim: it goes on by itself"
+        )
 
     def _journal(self) -> Mapping[str, str]:
         return {"uid": self.uid, "volumeID": self._shared.volume.identity}

@@ -94,6 +94,13 @@ class Reconciler:
                 return
             await self._wait(wake)
 
+    async def level(self, past: Past) -> None:
+        """Bring what is shown up to a journal that was opened again; what cannot be written now will be, while it runs."""
+        try:
+            self._audience.level(past)
+        except OSError as error:
+            self._lag(error)
+
     async def turn(self) -> float | None:
         """Make one turn, and as many more as what it recorded leads to; say when time alone asks for the next."""
         while True:
@@ -130,9 +137,13 @@ class Reconciler:
                 self._audience.level(await self._experiment.past())
                 self._level_at = None
         except OSError as error:
-            if self._level_at is None:
-                logger.warning("the results cannot be written now (%s); they will be, from the journal, once they can", error)
-            self._level_at = now + NO_SPACE_PAUSE
+            self._lag(error)
+
+    def _lag(self, error: OSError) -> None:
+        """Try again later to write files that lack something."""
+        if self._level_at is None:
+            logger.warning("the results cannot be written now (%s); they will be, from the journal, once they can", error)
+        self._level_at = time.monotonic() + NO_SPACE_PAUSE
 
     async def _act(self, act: planning.Act) -> None:
         match act:
@@ -153,6 +164,8 @@ class Reconciler:
         if trouble != self._trouble:
             self._trouble = trouble
             logger.warning("nothing can be recorded or started now (%s); trying again every %.0f s", error, NO_SPACE_PAUSE)
+            with contextlib.suppress(OSError):
+                self._audience.tell((), ())  # whoever shows how the experiment is finds it in `Experiment.full`
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(NO_SPACE_PAUSE):
                 await self._told.wait()

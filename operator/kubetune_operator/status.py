@@ -194,22 +194,34 @@ def troubled(found: Mapping[str, Any], troubles: Sequence[tuple[str, str, float]
 
     reason, message, since = min(troubles, key=lambda one: (not stalls(one[0], one[2]), one[2]))
     words = f"{len(troubles)} pod{'s' if len(troubles) > 1 else ''} cannot begin: {reason}: {message}"
+    stalled_already = any(one["type"] == "Stalled" and one["status"] == "True" for one in found["conditions"])
+    stall = (reason, message, since + STALLING[reason]) if stalls(reason, since) and not stalled_already else None
+    told = _told({**found, "trials": trials}, words, stall)
+    if not idle:
+        return told
+    conditions = [{**one, "reason": reason} if one["reason"] == found["state"] else one for one in told["conditions"]]
+    return {**told, "conditions": conditions, "state": reason}
+
+
+def halted(found: Mapping[str, Any], reason: str, message: str, since: float) -> dict[str, Any]:
+    """Add to a status why nothing can be recorded, so that nothing can be started either."""
+    return _told(found, message, (reason, message, since))
+
+
+def _told(found: Mapping[str, Any], words: str, stall: tuple[str, str, float] | None) -> dict[str, Any]:
+    """Put words before what is said of its not being finished; say that it is stalled, and since when, if that is given."""
     conditions = []
     for one in found["conditions"]:
         added = dict(one)
-        if idle and one["reason"] == found["state"]:
-            added["reason"] = reason
         if one["type"] == "Finished" and one["status"] == "False":
             added["message"] = _cut(". ".join(filter(None, (words, one["message"]))), MAX_MESSAGE)
-        if one["type"] == "Stalled" and one["status"] == "False" and stalls(reason, since):
-            added |= {
-                "status": "True",
-                "reason": reason,
-                "message": _cut(message, MAX_MESSAGE),
-                "lastTransitionTime": stamp(since + STALLING[reason]),
-            }
+        if one["type"] == "Stalled" and stall is not None:
+            reason, message, since = stall
+            added |= {"status": "True", "reason": reason, "message": _cut(message, MAX_MESSAGE)}
+            if one["status"] == "False":
+                added["lastTransitionTime"] = stamp(since)
         conditions.append(added)
-    return {**found, "conditions": conditions, "trials": trials, "state": reason if idle else found["state"]}
+    return {**found, "conditions": conditions}
 
 
 def row(history: History, experiment: str, trial: Trial) -> dict[str, Any]:

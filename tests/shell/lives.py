@@ -61,7 +61,8 @@ class Server(StandIn):
         self.answers: list[int] = []  # with which the next reads of TuneExperiments are answered
         self.read = 0  # how often they were
         self.rings: Callable[[Json], None] = lambda _tune: None
-        self.refuses_pods = False  # any pod, as an admission webhook may
+        self.refuses_pods = ""  # with which message any pod is, as an admission webhook may
+        self.on_create: Callable[[], None] = lambda: None  # is called before a pod is created
         self._uids = itertools.count(1)
         super().__init__(
             [
@@ -102,8 +103,8 @@ class Server(StandIn):
         """Give the reasons of all Events so far."""
         return [event["reason"] for event in self.events]
 
-    def _refusal(self, code: int, reason: str) -> web.Response:
-        return web.json_response({"kind": "Status", "reason": reason, "message": f"{reason} it is"}, status=code)
+    def _refusal(self, code: int, reason: str, message: str = "so it is") -> web.Response:
+        return web.json_response({"kind": "Status", "reason": reason, "message": message}, status=code)
 
     async def _namespace(self, _: web.Request) -> web.Response:
         return web.json_response({"metadata": {"name": "team", "uid": self.namespace_uid}})
@@ -140,8 +141,9 @@ class Server(StandIn):
 
     async def _create(self, request: web.Request) -> web.Response:
         made = await request.json()
+        self.on_create()
         if self.refuses_pods:
-            return self._refusal(422, "Invalid")
+            return self._refusal(422, "Invalid", self.refuses_pods)
         if "dryRun" not in request.query:
             made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "creationTimestamp": "2026-11-24T10:00:00Z"}
             made["status"] = {"phase": "Pending"}
@@ -214,6 +216,14 @@ async def operating(server: Server, api: Api, root: Path) -> AsyncIterator[Opera
         await operator.experiments.close()
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
+
+
+async def answered(operator: Operator, server: Server, pod: str) -> str:
+    """Give what a sidecar is told once it need not wait any more."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await operator.answer(pod, server.pods[pod]["metadata"]["uid"])) == "503":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return answer
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kubetune_operator.journal import Journal
 from kubetune_operator.life import DEBOUNCE
-from tests.shell.lives import Json, Server, body, operating, served, until
+from tests.shell.lives import Json, Server, answered, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
@@ -144,7 +144,7 @@ async def test_while_its_journal_cannot_be_had_its_trials_wait(
 
 async def test_one_that_has_finished_stays_so_on_an_empty_volume_and_is_mended_when_its_own_is_back(tmp_path: Path) -> None:
     async with served() as (server, api):
-        server.refuses_pods = True
+        server.refuses_pods = "no pods here"
         server.apply(body())
         async with operating(server, api, tmp_path / "own"):
             await until(lambda: server.condition("Finished").get("status") == "True")
@@ -200,9 +200,8 @@ async def test_in_a_namespace_that_was_made_anew_it_is_found_again_when_the_oper
             server.namespace_uid = str(uuid.UUID(int=8 << 96))
             server.apply(body(numSamples=1))
             await until(lambda: "exp-00000-0" in server.pods)
-        async with operating(server, api, tmp_path) as operator, asyncio.timeout(10):
-            while await operator.answer("exp-00000-0", server.pods["exp-00000-0"]["metadata"]["uid"]) != "200":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        async with operating(server, api, tmp_path) as operator:
+            assert await answered(operator, server, "exp-00000-0") == "200"
         assert len(list((tmp_path / "results").glob("team.*/earlier.*/journal.*"))) == 1
 
 
@@ -252,7 +251,7 @@ async def again(server: Server, answers: list[int]) -> None:
 @pytest.mark.parametrize("finished", [False, True], ids=["while it runs", "when it has finished"])
 async def test_an_operator_ends_whatever_rings_meanwhile(tmp_path: Path, turns: int, *, finished: bool) -> None:
     async with served() as (server, api):
-        server.refuses_pods = finished
+        server.refuses_pods = "no pods here" if finished else ""
         async with operating(server, api, tmp_path) as operator:
             server.apply(body(numSamples=1))
             if finished:

@@ -196,6 +196,7 @@ class TestWhileNothingCanBeRecorded:
         assert caplog.text.count("nothing can be recorded") == 1
         disk.full = False
         await until(lambda: len(pods.running) == 2)
+        await asyncio.sleep(10 * reconcile.PAUSE)  # until the turn that made them is over
         disk.full = True
         reconciler.interrupt(pods.kill)
         await until(lambda: len(pods.told) >= 2)

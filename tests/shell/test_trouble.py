@@ -12,13 +12,13 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from kubetune_operator import checked
 from kubetune_operator.experiment import load
 from tests.shell.conftest import Run, command, experiment
+from tests.shell.mount import Mount
 
 Kubetune = Callable[..., Run]
 BEYOND = 10**400  # a whole number that no float holds
@@ -180,28 +180,6 @@ while True:  # until the last page of the journal is full too
     except OSError: pass
     time.sleep(0.02)
 """
-
-
-class Mount:
-    """A tmpfs of 1 MiB in a mount namespace of its own, for as long as this is open."""
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir()
-        root = os.geteuid() == 0
-        script = f"mount -t tmpfs -o size=1m tmpfs {path} && echo mounted && exec sleep 1000"
-        words = ["unshare", "-m" if root else "-rm", "sh", "-c", script]
-        self._holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == "mounted\n"
-        more = [] if root else ["-U", "--preserve-credentials"]
-        self.enter = ["nsenter", "-t", str(self._holder.pid), "-m", *more, "--"]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._holder.kill()
-        self._holder.communicate()
 
 
 @pytest.mark.parametrize("freed", [False, True], ids=["it stays full", "it is freed"])

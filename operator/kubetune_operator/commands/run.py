@@ -157,7 +157,7 @@ async def _work(job: Job, signals: _Signals, out: Console, options: argparse.Nam
     reconciler = Reconciler(job.experiment, cluster, publisher)
     signals.tell(reconciler, cluster, progress)
     if job.past is not None:
-        publisher.level(job.past)
+        await reconciler.level(job.past)
     _say_what_is_left_out(machine, progress)
     _say_that_it_is_over(job, progress)
 
