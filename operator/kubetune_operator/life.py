@@ -91,7 +91,6 @@ class Life:
         self._open: _Open | None = None
         self._generation = 0  # of the spec that was taken over
         self._patience = FIRST_PAUSE  # seconds until it is tried again to take it up
-        self._restricted = False  # whether pods get the restricted defaults: the namespace asks for them
         self._told_stall = ("", "")  # reason and message
         self._answered = -1  # the generation whose edit was answered
         self._full_since = 0.0  # since when nothing can be recorded; 0: it can
@@ -218,8 +217,8 @@ class Life:
         def bound() -> Mapping[Key, str]:
             return {key: attempt.uid for key, attempt in history.open.items()}
 
-        def manifest(one: Wanted) -> Object:
-            return manifests.pod(mine, self.uid, one, self._shared.runtime(), restricted=self._restricted)
+        def manifest(one: Wanted, *, restricted: bool) -> Object:
+            return manifests.pod(mine, self.uid, one, self._shared.runtime(), restricted=restricted)
 
         def kept(key: Key) -> bool:
             return retained(history, mine.trial.retain_pods, key)
@@ -241,8 +240,6 @@ class Life:
                 await self._shared.statuses.write(self._place, {"journal": self._journal()})
                 await self._edit(await self._read())
                 await self._rehearse(opened)
-                if not opened.experiment.history.trials:
-                    self._herald.say("ExperimentStarted", f"{opened.wanted.spec.total} trials are to be run")
             except (ApiAway, ApiRefused) as error:
                 if isinstance(error, ApiRefused) and error.status == 404:
                     raise _Gone from error
@@ -255,27 +252,25 @@ class Life:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _rehearse(self, opened: _Open) -> None:
-        """Ask the API server whether it would take the first pod: as written, and where Pod Security refuses that, restricted.
+        """Have the first pod approved. A refusal that stays ends the experiment; any other is waited for, edits and all.
 
-        A refusal that will stay ends the experiment.
+        One that has trials is past that: a policy that came in between refuses its pods, and that is said of them.
         """
-        params = opened.experiment.history.searcher.suggest(0) or {}
-        for self._restricted in (False, True):
-            pod = manifests.pod(
-                opened.wanted, self.uid, Wanted(0, 0, params), self._shared.runtime(), restricted=self._restricted
-            )
-            try:
-                await self._shared.api.create_pod(self._place[0], pod, dry_run=True)
-            except ApiRefused as refused:
-                if refused.status == 403 and "PodSecurity" in str(refused) and not self._restricted:
-                    continue
-                if refused.status == 409 or "exceeded quota" in str(refused) or "does not support dry run" in str(refused):
-                    return
-                if refused.status in {400, 403, 422}:
-                    self._herald.warn("TemplateRejected", str(refused))
-                    message = f"the API server refuses the pod of spec.trial.template: {refused}"
-                    await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
+        history = opened.experiment.history
+        if history.trials or history.ending:
             return
+        first = Wanted(0, 0, history.searcher.suggest(0) or {})
+        try:
+            while pause := await opened.pods.rehearse(first):
+                self._offer()
+                await self._ring(pause)
+                await self._edit(await self._read())
+        except ApiRefused as refused:
+            self._herald.warn("TemplateRejected", str(refused))
+            message = f"the API server refuses the pod of spec.trial.template: {refused}"
+            await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
+            return
+        self._herald.say("ExperimentStarted", f"{opened.wanted.spec.total} trials are to be run")
 
     def _stall(self, resource: Object, stall: Stall) -> None:
         """Say in status and an Event why nothing can be done, unless that is said."""
@@ -324,8 +319,7 @@ class Life:
                 await self._take_over(resource)
         finally:
             clearing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await clearing
+            await asyncio.gather(clearing, return_exceptions=True)
 
     def _tables(self, opened: _Open) -> bool:
         """Write the last tables; where they cannot be, that is tried again."""

@@ -63,6 +63,9 @@ class Server(StandIn):
         self.rings: Callable[[Json], None] = lambda _tune: None
         self.refuses_pods = ""  # with which message any pod is, as an admission webhook may
         self.on_create: Callable[[], None] = lambda: None  # is called before a pod is created
+        self.refusal: Callable[[Json], tuple[int, str] | None] = lambda _pod: None  # code and words for a pod, dry run or not
+        self.rehearsed = 0  # dry runs
+        self.refused_deletions = 0  # that many to come, with 429
         self._uids = itertools.count(1)
         super().__init__(
             [
@@ -73,6 +76,7 @@ class Server(StandIn):
                 web.get(PODS, self._pods),
                 web.post(PODS, self._create),
                 web.get(PODS + "/{name}", self._pod),
+                web.delete(PODS + "/{name}", self._delete),
             ]
         )
 
@@ -141,14 +145,25 @@ class Server(StandIn):
 
     async def _create(self, request: web.Request) -> web.Response:
         made = await request.json()
+        dry = "dryRun" in request.query
+        self.rehearsed += dry
         self.on_create()
         if self.refuses_pods:
             return self._refusal(422, "Invalid", self.refuses_pods)
-        if "dryRun" not in request.query:
+        if refusal := self.refusal(made):
+            return web.json_response({"kind": "Status", "reason": "Forbidden", "message": refusal[1]}, status=refusal[0])
+        if not dry:
             made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "creationTimestamp": "2026-11-24T10:00:00Z"}
             made["status"] = {"phase": "Pending"}
             self.pods[made["metadata"]["name"]] = made
         return web.json_response(made, status=201)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if self.refused_deletions:
+            self.refused_deletions -= 1
+            return self._refusal(429, "TooManyRequests")
+        found = self.pods.pop(request.match_info["name"], None)
+        return web.json_response(found) if found else self._refusal(404, "NotFound")
 
 
 class Believing(Verifier):

@@ -31,14 +31,14 @@ AWAY = [pytest.param(status_code, id=str(status_code)) for status_code in (429, 
 Json = dict[str, Any]
 
 
-def manifest(wanted: Wanted, owner: str = HOME.uid) -> Json:
+def manifest(wanted: Wanted, owner: str = HOME.uid, *, restricted: bool = False) -> Json:
     return {
         "metadata": {
             "name": f"exp-{wanted.trial:05d}-{wanted.attempt}",
             "labels": {EXPERIMENT_UID: HOME.uid, TRIAL: str(wanted.trial), ATTEMPT: str(wanted.attempt)},
             "ownerReferences": [{"uid": owner, "controller": True}],
         },
-        "spec": {},
+        "spec": {"securityContext": {"runAsNonRoot": True}} if restricted else {},
     }
 
 

@@ -265,8 +265,8 @@ async def test_errors_are_told_apart(world: World) -> None:
 
 @pytest.fixture
 def pods(world: World) -> Pods:
-    def manifest(_: Wanted) -> dict[str, str]:
-        raise AssertionError("no pod is made here")
+    def manifest(_: Wanted, /, *, restricted: bool) -> dict[str, str]:
+        raise AssertionError(f"no pod is made here, {restricted=}")
 
     return Pods(world.api, HOME, manifest, lambda: {KEY: "pod-1"}, lambda _: False, lambda *_: None)
 

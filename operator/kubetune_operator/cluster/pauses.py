@@ -14,9 +14,10 @@ class Pauses:
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[float, float]] = {}  # the last pause, and when it is over
 
-    def over(self, what: Hashable) -> bool:
-        """Say whether it may be tried (again)."""
-        return what not in self._known or time.monotonic() >= self._known[what][1]
+    def left(self, what: Hashable) -> float:
+        """Give the seconds until it may be tried again; 0 where it may be now."""
+        _, until = self._known.get(what, (0.0, 0.0))
+        return max(0.0, until - time.monotonic())
 
     def extend(self, what: Hashable, *, longest: float) -> float:
         """Take note that it has failed; give the seconds until it may be tried again."""

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from kubetune_operator import observed, status
 from kubetune_operator.cluster import Wanted, refusals
@@ -69,6 +69,14 @@ class _Seen:
     there: bool = True  # False: an event or a GET said that it is gone
 
 
+class Manifest(Protocol):
+    """Makes pods."""
+
+    def __call__(self, wanted: Wanted, /, *, restricted: bool) -> Object:
+        """Give an attempt's pod; `restricted`: with the defaults that Pod Security asks for, where the template is silent."""
+        ...
+
+
 class Pods:
     """The cluster, as one experiment has it."""
 
@@ -76,20 +84,21 @@ class Pods:
         self,
         api: Api,
         home: Home,
-        manifest: Callable[[Wanted], Object],
+        manifest: Manifest,
         bound: Callable[[], Mapping[Key, str]],
         kept: Callable[[Key], bool],
         tell: Callable[[str, str], None],
     ) -> None:
         """Begin to look after one experiment's pods.
 
-        `manifest` makes a pod, `bound` gives the open attempts with their pods' uids, `kept` says whether the pod of a closed
+        `bound` gives the open attempts with their pods' uids, `kept` says whether the pod of a closed
         one is left for its user to look at, `tell` takes a reason and a message.
         """
         self.woke = asyncio.Event()
         self._api = api
         self._home = home
         self._manifest = manifest
+        self._restricted = False  # whether pods are: the namespace asks for it
         self._bound = bound
         self._kept = kept
         self._tell = tell
@@ -146,12 +155,33 @@ class Pods:
         self._tell_troubles()
         return pods
 
+    async def rehearse(self, wanted: Wanted) -> float:
+        """Ask whether the first pod would be taken; give the seconds after which to ask again, and 0 where that is not needed.
+
+        One that would be refused for now is trouble, as with `create`. Raises ApiRefused where the refusal stays.
+        """
+        key = (wanted.trial, wanted.attempt)
+        if left := self._creating.left(key):
+            return left
+        try:
+            await self._ask(wanted, dry_run=True)
+        except (ApiAway, ApiRefused) as error:
+            if refusals.stays(error):
+                self._refused.clear()
+                raise
+            if not refusals.says_nothing(error):
+                self._refuse(key, refusals.reason(error), str(error))
+                return self._creating.left(key)
+        self._creating.end(key)
+        self._refused.clear()
+        return 0.0
+
     async def create(self, wanted: Wanted) -> None:
         """Create the pod of this attempt. One that cannot be had is trouble, and is asked for again, but not at every turn."""
         key = (wanted.trial, wanted.attempt)
-        if not self._creating.over(key):
+        if self._creating.left(key):
             return
-        if self._full is not None and not self._creating.over(status.QUOTA_EXCEEDED):
+        if self._full is not None and self._creating.left(status.QUOTA_EXCEEDED):
             self._refused[key] = self._full
             return
         try:
@@ -210,7 +240,7 @@ class Pods:
     async def _delete(self, key: Key, seen: _Seen) -> bool:
         """Delete a pod, unless that has failed just now; say whether it is on its way out."""
         metadata = seen.pod["metadata"]
-        if not self._deleting.over(key):
+        if self._deleting.left(key):
             return False
         try:
             await self._api.delete_pod(self._home.namespace, metadata["name"], metadata["uid"])
@@ -271,16 +301,27 @@ class Pods:
 
     async def _make(self, wanted: Wanted) -> Object | None:
         """Create a pod, or give the one that we made before; None where another has its name."""
-        body = self._manifest(wanted)
         try:
-            return await self._api.create_pod(self._home.namespace, body)
+            return await self._ask(wanted)
         except ApiRefused as refused:
             if refused.reason != "AlreadyExists":
                 raise
-            pod = await self._api.pod(self._home.namespace, body["metadata"]["name"])
+            pod = await self._api.pod(self._home.namespace, self._name((wanted.trial, wanted.attempt)))
             if pod is None:  # it is gone by now
                 raise
             return pod if self._key(pod) is not None else None
+
+    async def _ask(self, wanted: Wanted, *, dry_run: bool = False) -> Object:
+        """Ask for a pod as it was written; where Pod Security refuses that, restricted, and then so for all that follow."""
+        if not self._restricted:
+            try:
+                return await self._api.create_pod(self._home.namespace, self._manifest(wanted, restricted=False), dry_run=dry_run)
+            except ApiRefused as refused:
+                if not refusals.by_pod_security(refused):
+                    raise
+        made = await self._api.create_pod(self._home.namespace, self._manifest(wanted, restricted=True), dry_run=dry_run)
+        self._restricted = True
+        return made
 
     def _refuse(self, key: Key, reason: str, message: str) -> None:
         """Take note that a pod is not to be had now; without a reason it is the moment, and nobody is told."""

@@ -35,13 +35,12 @@ _NOT_LOOKED_AT = "does not support dry run"
 _WEBHOOK_TROUBLE = re.compile(r'(failed calling|admission) webhook "')
 
 
-def stays(refused: ApiRefused) -> bool:
+def stays(error: ApiRefused | ApiAway) -> bool:
     """Say whether the pod will be refused however often it is asked for: it is a rule or a policy that says so."""
-    words = str(refused)
-    if full(refused) or _NOT_LOOKED_AT in words:
+    if isinstance(error, ApiAway) or full(error) or _NOT_LOOKED_AT in str(error):
         return False
-    by_policy = any(rule.match(words) for rule in (_POD_SECURITY, _POLICY, _WEBHOOK))
-    return refused.status in AGAINST_THE_RULES or by_policy
+    by_policy = any(rule.match(str(error)) for rule in (_POD_SECURITY, _POLICY, _WEBHOOK))
+    return error.status in AGAINST_THE_RULES or by_policy
 
 
 def by_pod_security(refused: ApiRefused) -> bool:
@@ -54,9 +53,9 @@ def full(refused: ApiRefused) -> bool:
     return _QUOTA.search(str(refused)) is not None
 
 
-def says_nothing(refused: ApiRefused) -> bool:
+def says_nothing(error: ApiRefused | ApiAway) -> bool:
     """Say whether a dry run was refused for what the pod itself would not be, or not at that time."""
-    return full(refused) or _NOT_LOOKED_AT in str(refused) or refused.status == CONFLICT
+    return isinstance(error, ApiRefused) and (full(error) or _NOT_LOOKED_AT in str(error) or error.status == CONFLICT)
 
 
 def reason(error: ApiRefused | ApiAway) -> str:
