@@ -23,6 +23,7 @@ from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Verifier
 from kubetune_operator.intake import Intake
 from kubetune_operator.life import Shared
+from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
 
@@ -61,7 +62,7 @@ async def _run(settings: Settings) -> int:
         )
 
     events = Events(api, os.environ.get("HOSTNAME", "kubetune-operator"))
-    shared = Shared(settings, api, volume, statuses, events, runtime)
+    shared = Shared(settings, api, volume, statuses, events, runtime, Replaying())
     experiments = Experiments(shared, Verifier(api.raw), finish)
     intake = Intake(experiments.identify, keep=experiments.keep)
     watching, stop = asyncio.Event(), asyncio.Event()

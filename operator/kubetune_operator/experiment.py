@@ -114,7 +114,7 @@ class Experiment:
         """
         journal, encoded = Journal.open(folder)
         try:
-            past = fold([decode(one) for one in encoded], spec_of)
+            past = fold(_decoded(encoded), spec_of)
         except KubetuneError:
             journal.withdraw()
             raise
@@ -317,19 +317,14 @@ def fold(records: Sequence[Record], spec_of: Read) -> Past:
         raise JournalEmpty(
             "this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew"
         )
-    decided = {
-        (one.trial, one.attempt, one.number): Verdict(one.decision, one.reason, one.facts, one.complete)
-        for one in records
-        if isinstance(one, Decided)
-    }
+    decided = {(one.trial, one.attempt, one.number): one for one in records if isinstance(one, Decided)}
     past = Past(History(spec_of(records[0].body)), records[0].body, [], [])
     for record in records:
         if isinstance(record, Edited):
             past.body = record.body
             past.history.apply(record, spec=spec_of(record.body))
             continue
-        recorded = decided.get((record.trial, record.attempt, record.number)) if isinstance(record, Reported) else None
-        judged = past.history.apply(record, recorded)
+        judged = past.history.apply(record, _verdict(decided, record) if isinstance(record, Reported) else None)
         if judged is not None:
             past.judged.append(judged)
         elif isinstance(record, Closed):
@@ -339,7 +334,18 @@ def fold(records: Sequence[Record], spec_of: Read) -> Past:
 
 def load(folder: Path, spec_of: Read) -> Past:
     """Read an experiment without opening it for writing, as `kubetune show` does."""
-    return fold([decode(one) for one in read(folder)], spec_of)
+    return fold(_decoded(read(folder)), spec_of)
+
+
+def _decoded(encoded: list[Mapping[str, Any]]) -> list[Record]:
+    """Decode records, emptying the list: a long journal is not held twice."""
+    encoded.reverse()
+    return [decode(encoded.pop()) for _ in range(len(encoded))]
+
+
+def _verdict(decided: Mapping[tuple[int, int, int], Decided], record: Reported) -> Verdict | None:
+    one = decided.get((record.trial, record.attempt, record.number))
+    return Verdict(one.decision, one.reason, one.facts, one.complete) if one else None
 
 
 def _digest(line: Line) -> str:

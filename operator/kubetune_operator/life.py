@@ -32,6 +32,7 @@ from kubetune_operator.observed import Trouble
 from kubetune_operator.opening import Found, Stall, open_journal
 from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
+from kubetune_operator.replaying import Replaying
 from kubetune_operator.reserved import EXPERIMENT_UID
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
@@ -53,6 +54,7 @@ class Shared:
     statuses: Statuses
     events: Events
     runtime: Callable[[], manifests.Runtime]  # as new pods get it: its CA certificate may change
+    replaying: Replaying
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ class Life:
         """Open its journal, or begin one; where that cannot be, say so in its status."""
         try:
             await self._shared.volume.settle(self._place[0], self._namespace_uid)
-            found = open_journal(self._shared.volume, resource)
+            async with self._shared.replaying.turn():
+                await self._begin(resource)
         except Stall as stall:
             self._over, self._patience = stall.final, RESYNC
             self._stall(resource, stall)
@@ -203,11 +206,15 @@ class Life:
                 raise
             self._stall(resource, Stall("VolumeFull", self._full(error)))
             return
+        await self._declare()
+
+    async def _begin(self, resource: Object) -> None:
+        """Open its journal and bring the files level, in a thread: a long one takes seconds. Raises Stall or OSError."""
+        found = await asyncio.to_thread(open_journal, self._shared.volume, resource)
         self._generation = (resource.get("status") or {}).get("observedGeneration", 0)
         self._open = self._wire(found)
         if found.past is not None:
             await self._open.reconciler.level(found.past)
-        await self._declare()
 
     def _wire(self, found: Found) -> _Open:
         experiment, folder = found.experiment, found.folder
@@ -228,7 +235,8 @@ class Life:
         copies = Copies(Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial), self._place[1])
         output = Output(self._shared.api, self._place[0], copies)
         cluster = pods if manifests.wraps(mine) or not mine.logs.files else Followed(pods, output)
-        return _Open(mine, experiment, pods, Reconciler(experiment, cluster, publisher), publisher, copies, output)
+        reconciler = Reconciler(experiment, cluster, publisher, self._shared.replaying)
+        return _Open(mine, experiment, pods, reconciler, publisher, copies, output)
 
     async def _declare(self) -> None:
         """Say in the status where the journal is, and have the first pod approved: before there is any."""

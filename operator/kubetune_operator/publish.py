@@ -75,10 +75,14 @@ class Publisher:
             self.tables()
 
     def level(self, past: Past) -> None:
-        """Bring all files up to what the journal says, whatever a crash has left of them."""
-        by_trial: dict[int, list[rows.Row]] = defaultdict(list)
+        """Bring all files up to what the journal says, whatever a crash has left of them.
+
+        Takes the past's reports out of it, trial by trial: a hundred thousand that are let go at once hold up every thread.
+        """
+        by_trial: dict[int, list[Judged]] = defaultdict(list)
         for one in past.judged:
-            by_trial[one.report.trial].append(self._row(one))
+            by_trial[one.report.trial].append(one)
+        past.judged.clear()
         failures: dict[int, list[rows.Failure]] = defaultdict(list)
         count: dict[int, int] = defaultdict(int)
         for closed in past.closed:
@@ -89,7 +93,7 @@ class Publisher:
             if failure := _given_up(trial):
                 failures[trial.number].append(failure)
             reason = trial.reason if trial.phase is Phase.ENDED else None
-            its = by_trial[trial.number]
+            its = [self._row(one) for one in by_trial.pop(trial.number, ())]
             self._files.level(self._trial(trial.number), nested(trial.params), its, reason, failures[trial.number])
         self.tables()
 

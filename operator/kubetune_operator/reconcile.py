@@ -19,6 +19,7 @@ from kubetune_operator.core.history import Judged
 from kubetune_operator.core.plan import Create, Delete, Room
 from kubetune_operator.core.records import Record, Refused
 from kubetune_operator.experiment import Experiment, Past
+from kubetune_operator.replaying import Replaying
 
 logger = logging.getLogger(__name__)
 RELIST = 5.0  # seconds after which a turn is made though nothing was heard: what was missed is seen then
@@ -38,14 +39,15 @@ class Audience(Protocol):
         ...
 
     def level(self, past: Past) -> None:
-        """Write down all that was ever recorded, whatever is written already."""
+        """Write down all that was ever recorded, whatever is written already. It may take seconds: called in a thread."""
         ...
 
 
 class Reconciler:
     """Runs one experiment on one cluster."""
 
-    def __init__(self, experiment: Experiment, cluster: Cluster, audience: Audience) -> None:
+    def __init__(self, experiment: Experiment, cluster: Cluster, audience: Audience, replaying: Replaying | None = None) -> None:
+        """Whoever runs many experiments has one `replaying` for all of them."""
         self.suspended = False  # what runs is ended, and nothing started
         self._kill: Callable[[], None] | None = None  # ends at once what is ending
         self._told = asyncio.Event()  # to suspend, or to kill
@@ -53,6 +55,7 @@ class Reconciler:
         self._experiment = experiment
         self._cluster = cluster
         self._audience = audience
+        self._replaying = replaying or Replaying()
         self._known = set(experiment.history.open)  # attempts that were open when we last looked
         self._untold: list[Record] = []  # recorded, but not yet published
         self._level_at: float | None = None  # when to try again to write files that lack something; None: they lack nothing
@@ -97,7 +100,7 @@ class Reconciler:
     async def level(self, past: Past) -> None:
         """Bring what is shown up to a journal that was opened again; what cannot be written now will be, while it runs."""
         try:
-            self._audience.level(past)
+            await asyncio.to_thread(self._audience.level, past)
         except OSError as error:
             self._lag(error)
 
@@ -134,7 +137,8 @@ class Reconciler:
             if self._level_at is None:
                 self._audience.write(records, judged)
             elif self._level_at <= now:  # before that there is no need to write: it is all in the journal
-                self._audience.level(await self._experiment.past())
+                async with self._replaying.turn():
+                    await asyncio.to_thread(self._audience.level, await self._experiment.past())
                 self._level_at = None
         except OSError as error:
             self._lag(error)

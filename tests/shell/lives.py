@@ -24,6 +24,7 @@ from kubetune_operator.files import ExperimentFolder
 from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Claims, Verifier
 from kubetune_operator.life import Shared
+from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
 from tests.shell.conftest import experiment
@@ -182,7 +183,7 @@ class Operator:
         self.failures: list[BaseException] = []  # with which it would have ended
         self.volume = Volume(root)
         self.statuses = Statuses(api)
-        self.shared = Shared(SETTINGS, api, self.volume, self.statuses, Events(api, "kubetune-0"), lambda: RUNTIME)
+        self.shared = Shared(SETTINGS, api, self.volume, self.statuses, Events(api, "kubetune-0"), lambda: RUNTIME, Replaying())
         self.experiments = Experiments(self.shared, Believing(api.raw), self.failures.append)
         self._server = server
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +91,33 @@ async def test_one_whose_operator_was_killed_before_its_first_record_was_safe_is
             folder.mkdir(parents=True)
             (folder / "journal.1.jsonl").touch()
             await until(lambda: POD[0] in server.pods)
+
+
+async def test_while_a_long_journal_is_read_everything_else_goes_on(tmp_path: Path) -> None:
+    pauses: list[float] = []
+
+    async def turn() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            pauses.append(time.monotonic() - before)
+
+    async with served() as (server, api):
+        server.apply(body(numSamples=1))
+        async with operating(server, api, tmp_path) as operator:
+            await until(lambda: POD[0] in server.pods)
+            experiment, key, uid = await operator.experiments.identify(" ".join(POD))
+            await experiment.hello(key, uid)
+            await experiment.report(key, uid, 0, [json.dumps({"accuracy": number}) for number in range(5000)])
+            result = operator.folder().path / "exp-00000" / "result.json"
+            await until(lambda: result.exists() and result.read_bytes().count(b"\n") == 5000)
+        result.write_bytes(b"")
+        turning = asyncio.create_task(turn())
+        async with operating(server, api, tmp_path) as operator:
+            assert await answered(operator, server, POD[0]) == "200"
+            await until(lambda: result.read_bytes().count(b"\n") == 5000)
+        turning.cancel()
+        assert max(pauses) < sum(pauses) / 3
 
 
 # --- what its trials are told meanwhile ---

@@ -178,7 +178,7 @@ class History:
             case Reported():
                 return self._reported(record, recorded)
             case Refused():
-                self._line(record.trial, record.attempt, record.digest, refused=1)
+                self._line(record, refused=self.open[key].refused + 1)
                 trial = self.trials[record.trial]
                 self.trials[record.trial] = replace(trial, refused=trial.refused + 1)
             case Decided():
@@ -195,21 +195,20 @@ class History:
                 self._whole(record, spec or self.spec)
         return None
 
-    def _line(self, trial: int, attempt: int, digest: str, *, accepted: int = 0, refused: int = 0) -> Attempt:
-        key = (trial, attempt)
-        self.digests[key].append(digest)
-        before = self.open[key]
-        after = replace(before, next=before.next + 1, accepted=before.accepted + accepted, refused=before.refused + refused)
-        self.open[key] = after
-        return after
+    def _line(self, record: Reported | Refused, **changes: Any) -> None:
+        """Count a line of an open attempt, with what else it changes there."""
+        key = (record.trial, record.attempt)
+        self.digests[key].append(record.digest)
+        attempt = self.open[key]
+        self.open[key] = replace(attempt, next=attempt.next + 1, **changes)
 
     def _reported(self, record: Reported, recorded: Verdict | None) -> Judged:
-        attempt = self._line(record.trial, record.attempt, record.digest, accepted=1)
+        attempt = self.open[record.trial, record.attempt]  # as it was before this line
+        self._line(record, accepted=attempt.accepted + 1, last_time=record.time)
         flat = record.flat
         self.names.setdefault(record.trial, set()).update(flat)
         self._overwritten(record)
         filled = _filled(record, attempt)
-        self.open[attempt.key] = replace(attempt, last_time=record.time)
         self.last_report = record.time
         if attempt.intent is not None:
             return Judged(record, filled, CONTINUE, after_stop=True)
@@ -242,15 +241,13 @@ class History:
 
     def _value(self, number: int, flat: Flat, loss: float | None) -> None:
         trial = self.trials[number]
-        self.trials[number] = trial = replace(trial, reports=trial.reports + 1)
-        if loss is None:
-            return
         best = self.spec.objective.scope.value == "Best"
-        if best and trial.loss is not None and trial.loss <= loss:
+        if loss is None or (best and trial.loss is not None and trial.loss <= loss):
+            self.trials[number] = replace(trial, reports=trial.reports + 1)
             return
         step = flat.get(TRAINING_ITERATION, 0)
         value = flat[self.spec.objective.metric]
-        self.trials[number] = replace(trial, value=value, loss=loss, step=step, metrics=flat)
+        self.trials[number] = replace(trial, reports=trial.reports + 1, value=value, loss=loss, step=step, metrics=flat)
         if self.goal is None and self._reaches_goal(loss):
             self.goal = number
 
@@ -354,5 +351,5 @@ def _last_line(text: str) -> str:
 
 def _filled(record: Reported, attempt: Attempt) -> dict[str, float]:
     """Fill in what the program did not say itself; what it said stands (Ray's counter goes on beside it)."""
-    values = (attempt.accepted, max(0.0, record.time - attempt.last_time), max(0.0, record.time - attempt.bound))
+    values = (attempt.accepted + 1, max(0.0, record.time - attempt.last_time), max(0.0, record.time - attempt.bound))
     return {name: value for name, value in zip(COUNTED, values, strict=True) if name not in record.flat}
