@@ -196,7 +196,9 @@ class Pods:
         self._creating.end(status.QUOTA_EXCEEDED)
         self._full = None
         self._refused.pop(key, None)
-        self._keep(key, made)
+        seen = self._seen.get(key)
+        if seen is None or seen.pod["metadata"]["uid"] != made["metadata"]["uid"]:  # else an event came first, and is newer
+            self._keep(key, made)
         self.woke.set()
 
     async def delete(self, key: Key) -> None:
