@@ -18,6 +18,7 @@ from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Verifier
 from kubetune_operator.life import Shared
 from kubetune_operator.manifests import Runtime
+from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
 from tests.shell.standin import StandIn, api_of
@@ -98,7 +99,9 @@ async def watching(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     settings = Settings.read({"KUBETUNE_NAMESPACE": "kubetune", "KUBETUNE_RUNTIME_IMAGE": "runtime"})
     async with api_of(url) as api:
-        shared = Shared(settings, api, Volume(tmp_path / "volume"), Statuses(api), Events(api, "me"), lambda: RUNTIME)
+        shared = Shared(
+            settings, api, Volume(tmp_path / "volume"), Statuses(api), Events(api, "me"), lambda: RUNTIME, Replaying()
+        )
         experiments = Experiments(shared, Verifier(api.raw), lambda error: pytest.fail(str(error)))
         ready, stop = asyncio.Event(), asyncio.Event()
         watch = asyncio.create_task(handlers.watch(experiments, (), stop, ready))
