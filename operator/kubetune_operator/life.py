@@ -274,9 +274,9 @@ class Life:
                 await self._ring(pause)
                 await self._edit(await self._read())
         except ApiRefused as refused:
-            self._herald.warn("TemplateRejected", str(refused))
             message = f"the API server refuses the pod of spec.trial.template: {refused}"
             await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
+            self._herald.warn("TemplateRejected", str(refused))
             return
         self._herald.say("ExperimentStarted", f"{opened.wanted.spec.total} trials are to be run")
 

@@ -105,6 +105,23 @@ async def test_files_for_which_there_is_no_room_when_it_is_opened_again_come_lat
             assert not operator.failures
 
 
+async def test_a_refused_template_is_told_of_once_its_end_is_recorded(disk: Mount) -> None:
+    async with served() as (server, api), operating(server, api, disk.root) as operator:
+        server.refusal = lambda _pod: (403, "passes")
+        server.apply(body(numSamples=1))
+        await until(lambda: server.rehearsed == 1)
+        disk.fill()
+        server.refusal = lambda _pod: (422, f"never: {LONG}")
+        await until(lambda: stalled(server))
+        await until(lambda: server.rehearsed >= 4)
+        assert "TemplateRejected" not in server.reasons()
+        disk.free()
+        await until(lambda: server.condition("Finished")["status"] == "True")
+        assert server.condition("Finished")["reason"] == "TemplateRejected"
+        assert server.reasons().count("TemplateRejected") == 1
+        assert not operator.failures
+
+
 async def test_while_it_runs_it_says_so_and_what_is_reported_later_is_taken(disk: Mount) -> None:
     async with served() as (server, api), operating(server, api, disk.root) as operator:
         server.apply(body(numSamples=1))
