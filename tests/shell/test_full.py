@@ -16,6 +16,8 @@ from kubetune_operator.experiment import load
 from tests.shell.lives import Json, Operator, Server, answered, body, operating, served, until
 from tests.shell.mount import Mount
 
+pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for several
+
 POD = "exp-00000-0"
 LONG = "x" * 8192  # more than what is left of a file's last page
 

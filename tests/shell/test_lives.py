@@ -93,6 +93,7 @@ async def test_one_whose_operator_was_killed_before_its_first_record_was_safe_is
             await until(lambda: POD[0] in server.pods)
 
 
+@pytest.mark.slow
 async def test_while_a_long_journal_is_read_everything_else_goes_on(tmp_path: Path) -> None:
     pauses: list[float] = []
 
