@@ -209,12 +209,20 @@ class Life:
         await self._declare()
 
     async def _begin(self, resource: Object) -> None:
-        """Open its journal and bring the files level, in a thread: a long one takes seconds. Raises Stall or OSError."""
+        """Open its journal and bring the files level, in a thread: a long one takes seconds. Raises Stall or OSError.
+
+        Until that is done nothing is taken of its trials: the thread reads what a report would change.
+        """
         found = await asyncio.to_thread(open_journal, self._shared.volume, resource)
         self._generation = (resource.get("status") or {}).get("observedGeneration", 0)
-        self._open = self._wire(found)
-        if found.past is not None:
-            await self._open.reconciler.level(found.past)
+        opened = self._wire(found)
+        try:
+            if found.past is not None:
+                await opened.reconciler.level(found.past)
+        except BaseException:
+            await opened.experiment.close()
+            raise
+        self._open = opened
 
     def _wire(self, found: Found) -> _Open:
         experiment, folder = found.experiment, found.folder

@@ -95,7 +95,7 @@ class Publisher:
             reason = trial.reason if trial.phase is Phase.ENDED else None
             its = [self._row(one) for one in by_trial.pop(trial.number, ())]
             self._files.level(self._trial(trial.number), nested(trial.params), its, reason, failures[trial.number])
-        self.tables()
+        self._tables_at = 0.0  # by the next `write`: they are of today's state, which must not change while they are made
 
     def tables(self) -> None:
         """Write the tables of the whole experiment now; `write` does so from time to time."""
