@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from kubetune_operator.errors import Unavailable
+from kubetune_operator.experiment import Past
 from kubetune_operator.journal import Journal
 from kubetune_operator.life import DEBOUNCE
-from tests.shell.lives import Json, Server, answered, body, operating, served, until
+from kubetune_operator.publish import Publisher
+from tests.shell.lives import PATIENCE, Json, Server, answered, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
@@ -119,6 +123,28 @@ async def test_while_a_long_journal_is_read_everything_else_goes_on(tmp_path: Pa
             await until(lambda: result.read_bytes().count(b"\n") == 5000)
         turning.cancel()
         assert max(pauses) < sum(pauses) / 3
+
+
+async def test_nothing_is_taken_of_its_trials_before_its_files_are_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that makes them level reads what a report would change."""
+    async with served() as (server, api):
+        server.apply(body(numSamples=1))
+        async with operating(server, api, tmp_path):
+            await until(lambda: POD[0] in server.pods)
+        level, begun, go_on = Publisher.level, threading.Event(), threading.Event()
+
+        def slowly(publisher: Publisher, past: Past) -> None:
+            begun.set()
+            go_on.wait(PATIENCE)
+            level(publisher, past)
+
+        monkeypatch.setattr(Publisher, "level", slowly)
+        async with operating(server, api, tmp_path) as operator:
+            await until(begun.is_set)
+            with pytest.raises(Unavailable, match="not open yet"):
+                await operator.experiments.identify(" ".join(POD))
+            go_on.set()
+            assert await answered(operator, server, POD[0]) == "200"
 
 
 # --- what its trials are told meanwhile ---
