@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.experiments import PROGRAM, body, finished, pods, write
+from tests.e2e.experiments import PROGRAM, body, finished, gone, pods, steady, told, write
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Refused
 from tests.e2e.product import Figures, Operator, condition
@@ -96,24 +98,66 @@ def test_a_full_quota_is_waited_for_and_said_once(operator: Operator, kubectl: K
 
 
 def test_an_operator_with_an_empty_volume_touches_nothing(operator: Operator, kubectl: Kubectl, tmp_path: Path) -> None:
+    """What has finished stays as it was; what runs waits, and goes on with all its reports when the volume is back."""
     kubectl("apply", "--filename", str(write(tmp_path, "before", PROGRAM)))
-    finished(kubectl, "before", seconds=120)
-    kubectl.apply(body("during", PROGRAM + "import time; time.sleep(300)\n", numSamples=2, scheduler={}))
-    kubectl.until("tune", "during", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
-    running = set(pods(kubectl, "during"))
-    aside = "import pathlib,sys; r=pathlib.Path('/var/lib/kubetune'); [p.rename(p.with_name(p.name + '.aside')) for p in (r/'results', r/'volume-id')]"
-    back = (
-        "import pathlib,shutil; r=pathlib.Path('/var/lib/kubetune'); shutil.rmtree(r/'results'); (r/'volume-id').unlink(); "
-        "[p.rename(p.with_name(p.name.removesuffix('.aside'))) for p in (r/'results.aside', r/'volume-id.aside')]"
-    )
-    operator.run(aside)
+    before = finished(kubectl, "before", seconds=120)
+    gone(kubectl, "before", seconds=30)
+    with watched(kubectl, "during") as made, watched(kubectl, "before") as others:
+        kubectl.apply(body("during", steady(60, 1), numSamples=2, scheduler={}))
+        kubectl.until("tune", "during", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
+        running = pods(kubectl, "during")
+        with _empty_volume(operator):
+            found = kubectl.until("tune", "during", lambda one: condition(one, "Stalled") == "True", seconds=60)
+            (stalled,) = (one for one in found["status"]["conditions"] if one["type"] == "Stalled")
+            assert stalled["reason"] == "JournalMissing"
+            assert condition(found, "Finished") == "False"
+            _are_told_to_wait(operator)
+            assert {name: pod["metadata"]["uid"] for name, pod in pods(kubectl, "during").items()} == {
+                name: pod["metadata"]["uid"] for name, pod in running.items()
+            }, "no pod was made or deleted"
+            assert kubectl.get("tune", "before")["status"] == before["status"], "it has ended, and what it found is known"
+        found = finished(kubectl, "during", seconds=240)
+    assert ("Warning", "JournalMissing") in told(kubectl("events", "--for", "tuneexperiment/during"))
+    assert found["status"]["state"] == "Completed"
+    assert (found["status"]["trials"]["succeeded"], found["status"]["trials"]["failed"]) == (2, 0)
+    assert {name: len(uids) for name, uids in made.uids.items()} == {f"during-{number:05d}-0": 1 for number in range(2)}
+    reports = operator.reports(f"{kubectl.namespace}/during")
+    assert {trial: [(row["i"], row["attempt"]) for row in rows] for trial, rows in reports.items()} == {
+        f"during-{number:05d}": [(i, 0) for i in range(60)] for number in range(2)
+    }, "what was reported meanwhile was kept for the volume that has come back"
+    assert kubectl.get("tune", "before")["status"] == before["status"]
+    assert not others.uids, "a finished experiment needs no pod"
+
+
+def _are_told_to_wait(operator: Operator) -> None:
+    """Wait until those whose reports cannot be kept have come and were answered 503: anything else would be final."""
+    until = time.monotonic() + 45
+    while "answered 503" not in operator.log():
+        assert time.monotonic() < until, operator.log()
+        time.sleep(1)
+
+
+@contextmanager
+def _empty_volume(operator: Operator) -> Iterator[None]:
+    """Start the operator with a volume that has nothing on it; bring its own one back at the end."""
+    aside = """
+        import pathlib
+        root = pathlib.Path("/var/lib/kubetune")
+        for path in (root / "results", root / "volume-id"):
+            path.rename(path.with_name(path.name + ".aside"))
+    """
+    back = """
+        import pathlib, shutil
+        root = pathlib.Path("/var/lib/kubetune")
+        shutil.rmtree(root / "results")
+        (root / "volume-id").unlink()
+        for path in (root / "results.aside", root / "volume-id.aside"):
+            path.rename(path.with_name(path.name.removesuffix(".aside")))
+    """
+    operator.run(textwrap.dedent(aside))
     operator.restart()
     try:
-        found = kubectl.until("tune", "during", lambda one: condition(one, "Stalled") == "True", seconds=60)
-        assert "JournalMissing" in json.dumps(found["status"]["conditions"])
-        assert set(pods(kubectl, "during")) == running, "no pod was made or deleted"
+        yield
     finally:
-        operator.run(back)
+        operator.run(textwrap.dedent(back))
         operator.restart()
-    kubectl.until("tune", "during", lambda one: condition(one, "Stalled") == "False", seconds=60)
-    kubectl("delete", "tune", "during", "--wait=false")
