@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.experiments import PROGRAM, body, finished, gone, pods, steady, told, write
 from tests.e2e.followed import watched
-from tests.e2e.kubectl import Kubectl, Refused
+from tests.e2e.kubectl import Kubectl, Manifest, Refused
 from tests.e2e.product import Figures, Operator, condition
 
 QUOTA_LOOKED_ON = 20  # seconds for which an experiment that waits for a quota is looked on
@@ -115,7 +116,8 @@ def test_an_operator_with_an_empty_volume_touches_nothing(operator: Operator, ku
             assert {name: pod["metadata"]["uid"] for name, pod in pods(kubectl, "during").items()} == {
                 name: pod["metadata"]["uid"] for name, pod in running.items()
             }, "no pod was made or deleted"
-            assert kubectl.get("tune", "before")["status"] == before["status"], "it has ended, and what it found is known"
+            found = kubectl.until("tune", "before", lambda one: condition(one, "Stalled") == "True", seconds=10)
+            assert _end(found) == _end(before), "it has ended, and what it found is known"
         found = finished(kubectl, "during", seconds=240)
     assert ("Warning", "JournalMissing") in told(kubectl("events", "--for", "tuneexperiment/during"))
     assert found["status"]["state"] == "Completed"
@@ -125,8 +127,15 @@ def test_an_operator_with_an_empty_volume_touches_nothing(operator: Operator, ku
     assert {trial: [(row["i"], row["attempt"]) for row in rows] for trial, rows in reports.items()} == {
         f"during-{number:05d}": [(i, 0) for i in range(60)] for number in range(2)
     }, "what was reported meanwhile was kept for the volume that has come back"
-    assert kubectl.get("tune", "before")["status"] == before["status"]
+    assert _end(kubectl.get("tune", "before")) == _end(before)
+    kubectl.until("tune", "before", lambda one: condition(one, "Stalled") == "False", seconds=40)
     assert not others.uids, "a finished experiment needs no pod"
+
+
+def _end(experiment: Manifest) -> dict[str, Any]:
+    """Give what a status says of how an experiment has ended: all but whether its journal is there."""
+    status: dict[str, Any] = experiment["status"]
+    return status | {"conditions": [one for one in status["conditions"] if one["type"] != "Stalled"]}
 
 
 def _are_told_to_wait(operator: Operator) -> None:
@@ -135,6 +144,7 @@ def _are_told_to_wait(operator: Operator) -> None:
     while "answered 503" not in operator.log():
         assert time.monotonic() < until, operator.log()
         time.sleep(1)
+    time.sleep(LOOKED_ON)  # in which they come again
 
 
 @contextmanager
