@@ -139,7 +139,8 @@ def test_what_it_prints_is_kept_once_though_the_operator_is_started_again(operat
     kubectl.until("tune", "own", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
     path = f"{kubectl.namespace}/own/own-00000/stdout"
     until = time.monotonic() + 10
-    while not (before := operator.read(path)) and time.monotonic() < until:  # a report may be quicker than what was printed after it
+    # A report may be quicker than what was printed after it.
+    while not (before := operator.read(path)) and time.monotonic() < until:
         time.sleep(0.2)
     operator.restart()
     found = finished(kubectl, "own", seconds=120)
