@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,9 +192,9 @@ class Experiment:
         Raises InvalidSpec for what the API server refuses by looking at the status, and as `record` does.
         """
         started = sum(trial.attempts > 0 for trial in self.history.trials)
-        if spec.num_samples < self.history.spec.num_samples and spec.total < started:
+        if spec.num_samples < self.history.spec.num_samples and spec.total < started + self.history.skipped:
             rule = f"must not have fewer trials than have been started ({started})"
-            remedy = f"use {math.ceil(started / spec.space.grid_size)} or more"
+            remedy = f"use {spec.space.samples_for(started + self.history.skipped)} or more"
             raise InvalidSpec((Problem("spec.numSamples", rule, spec.num_samples, remedy),))
         edited = Edited(body, self.now())
         self._specs[id(edited)] = spec

@@ -22,6 +22,7 @@ from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Objec
 from kubetune_operator.cluster.output import Followed, Output
 from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
+from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Close, Ending
 from kubetune_operator.errors import InvalidSpec
 from kubetune_operator.experiment import NO_SPACE, Experiment
@@ -275,7 +276,7 @@ class Life:
         history = opened.experiment.history
         if history.trials or history.ending:
             return
-        first = Wanted(0, 0, history.searcher.suggest(0) or {})
+        first = Wanted(0, 0, likely_params(history))
         try:
             while pause := await opened.pods.rehearse(first):
                 self._offer()

@@ -82,7 +82,7 @@ def counts(history: History) -> dict[str, int]:
     """Count the trials by what they do or how they ended, as the resource's status does."""
     found = Counter(word(trial) for trial in history.trials)
     return {
-        "total": history.spec.total,
+        "total": history.total,
         "started": sum(trial.attempts > 0 for trial in history.trials),
         **{name: found[name.capitalize()] for name in ("waiting", "running", "succeeded", "stopped", "failed", "cancelled")},
     }
@@ -101,6 +101,10 @@ def notices(history: History, experiment: str) -> list[str]:
         for name in FILLED
         if name in history.overwritten
     ]
+    found += history.notes
+    if history.skipped:
+        draws = "1 draw" if history.skipped == 1 else f"{history.skipped} draws"
+        found.append(f"{draws} gave no trial, as no try met the constraints; the last: {history.why_skipped}")
     sightings, objective = history.sightings, history.spec.objective.metric
     missing = plan.metric_missing(history)  # then the experiment ends with that, and says so
     for name, field in sightings.reads.items():
@@ -137,7 +141,7 @@ def resource_status(history: History, experiment: str, *, generation: int | None
             "observedGeneration": generation,
             "conditions": _conditions(history, experiment, generation),
             "state": state(history),
-            "progress": f"{history.ended}/{history.spec.total}",
+            "progress": f"{history.ended}/{history.total}",
             "algorithm": _algorithm(history),
             "gridSize": history.spec.space.grid_size,
             "trials": counts(history),

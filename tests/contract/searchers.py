@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from kubetune_operator.core import domains
 from kubetune_operator.core.domains import Domain, Drawn, GridSearch
-from kubetune_operator.core.space import Parameter, Space
+from kubetune_operator.core.expressions import Expression
+from kubetune_operator.core.space import Draw, Parameter, Space
 from kubetune_operator.core.spec import Searcher, SearcherState
 from kubetune_operator.core.trials import Params
 
@@ -23,9 +24,11 @@ LARGEST = 9 * 10**15
 NAMES = ["lr", "model.depth", "model.width", "a-b", "a.b", "seed", "Batch", "_x"]
 
 
-def within(domain: Domain, value: Any) -> bool:
-    """Say whether the primitive can give this value, of this very type."""
+def within(domain: Domain | Expression, value: Any) -> bool:
+    """Say whether the primitive can give this value, of this very type; what an expression gives is no table's business."""
     match domain:
+        case Expression():
+            return True
         case domains.Value(value=only):
             return _like(value, only)
         case domains.Choice(values=values) | GridSearch(values=values):
@@ -135,6 +138,18 @@ DRAWN = NUMBERS | st.builds(domains.Choice, LISTS) | st.builds(domains.Value, JS
 GRIDS = st.builds(GridSearch, LISTS)
 
 
+def drawn_of(space: Space, seed: int, number: int) -> Params:
+    """Draw from a space whose constraints, if any, are met."""
+    return params_of(space.draw(seed, number))
+
+
+def params_of(draw: Draw | None) -> Params:
+    """Give the parameters of a suggestion that has some."""
+    assert draw is not None
+    assert draw.params is not None, draw.note
+    return draw.params
+
+
 def spaces(*, grids: bool) -> st.SearchStrategy[Space]:
     """Draw a space of at most five parameters."""
     domain = DRAWN | GRIDS if grids else DRAWN
@@ -163,7 +178,8 @@ class SearcherContract:
         """Let trials be suggested and end one after another."""
         suggestions = []
         for trial, (loss, complete) in enumerate(history):
-            params = state.suggest(trial)
+            draw = state.suggest(trial)
+            params = None if draw is None else params_of(draw)
             suggestions.append(params)
             if params is not None:
                 state.suggested(trial, params)
@@ -189,10 +205,10 @@ class SearcherContract:
         asked, once = self.searcher().begin(space, seed), self.searcher().begin(space, seed)
         for trial, (loss, complete) in enumerate(history):
             answers = [asked.suggest(number) for number in (trial, trial + 3, trial)]
-            params = once.suggest(trial)
-            assert answers[0] == answers[2] == params
-            for state in (asked, once) if params is not None else ():
-                state.suggested(trial, params or {})
+            draw = once.suggest(trial)
+            assert answers[0] == answers[2] == draw
+            for state in (asked, once) if draw is not None else ():
+                state.suggested(trial, params_of(draw))
                 state.told(trial, loss, complete=complete)
 
     @given(st.data(), HISTORIES, SEEDS)
@@ -216,7 +232,7 @@ class SearcherContract:
         space = data.draw(spaces(grids=self.grids))
         state = self.searcher().begin(space, seed)
         before = json.dumps(state.suggest(0))
-        for value in (state.suggest(0) or {}).values():
+        for value in params_of(state.suggest(0)).values() if state.suggest(0) else ():
             if isinstance(value, (list, dict)):
                 value.clear()
         assert json.dumps(state.suggest(0)) == before
@@ -225,6 +241,6 @@ class SearcherContract:
         """Two seeds, and two trials of one seed, are unlike each other (of 2**53 values each)."""
         space = Space((Parameter("x", domains.Uniform(low=0, high=1)),))
         states = [self.searcher().begin(space, seed) for seed in (1, 2)]
-        drawn = [(state.suggest(trial) or {}).get("x") for state in states for trial in (0, 1)]
+        drawn = [params_of(state.suggest(trial))["x"] for state in states for trial in (0, 1)]
         assert None not in drawn
         assert len(set(drawn)) == len(drawn)

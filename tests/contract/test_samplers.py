@@ -20,7 +20,7 @@ import pytest
 
 from kubetune_operator.core.domains import PRIMITIVES, Choice, Domain, GridSearch, Uniform
 from kubetune_operator.core.space import Parameter, Space
-from tests.contract.searchers import within
+from tests.contract.searchers import drawn_of, within
 
 FIGURES = json.loads((Path(__file__).parent / "traces/samplers.json").read_text())
 CASES = FIGURES["cases"]
@@ -46,7 +46,7 @@ def domain_of(case: dict[str, Any]) -> Domain:
 def drawn(domain: Domain) -> list[Any]:
     """Draw as an experiment does."""
     space = Space((Parameter("x", domain),))
-    return [space.draw(20_250_101, trial)["x"] for trial in range(DRAWS)]
+    return [drawn_of(space, 20_250_101, trial)["x"] for trial in range(DRAWS)]
 
 
 def chi_square_tail(statistic: float, freedom: int) -> float:
@@ -147,11 +147,11 @@ def test_every_primitive_that_is_drawn_has_figures() -> None:
 def test_two_parameters_and_two_trials_are_independent() -> None:
     """Every parameter of every trial has a generator of its own, so their independence is not given: 100 cells, chi-square."""
     space = Space((Parameter("a", Uniform(low=0, high=10)), Parameter("b", Uniform(low=0, high=10))))
-    trials = [space.draw(7, trial) for trial in range(DRAWS)]
+    trials = [drawn_of(space, 7, trial) for trial in range(DRAWS)]
     cells = [((row, column), 0.01) for row in range(10) for column in range(10)]
     parameters = [(int(trial["a"]), int(trial["b"])) for trial in trials]
     neighbours = [(int(one["a"]), int(two["a"])) for one, two in zip(trials[::2], trials[1::2], strict=True)]
-    seeds = [(int(trial["a"]), int(space.draw(8, number)["a"])) for number, trial in enumerate(trials)]
+    seeds = [(int(trial["a"]), int(drawn_of(space, 8, number)["a"])) for number, trial in enumerate(trials)]
     for pairs in (parameters, neighbours, seeds):
         assert goodness(pairs, cells) >= ALPHA
 

@@ -31,7 +31,7 @@ from kubetune_operator.core.domains import (
     violations,
 )
 from kubetune_operator.core.space import Parameter, Space
-from tests.contract.searchers import DRAWN, GRIDS, NUMBERS, within
+from tests.contract.searchers import DRAWN, GRIDS, NUMBERS, drawn_of, within
 
 JUST_BELOW_1 = 1 - 2.0**-53  # the greatest value of random()
 
@@ -223,7 +223,7 @@ def test_arguments_of_any_kind_are_refused_or_drawn_from(key: str, cls: type[Any
     )
     domain = cls(**{each.name: data.draw(some, label=each.name) for each in fields(cls)})
     if not list(violations(domain)):
-        assert within(domain, Space((Parameter("x", domain),)).draw(7, 0)["x"])
+        assert within(domain, drawn_of(Space((Parameter("x", domain),)), 7, 0)["x"])
 
 
 def deep(levels: int) -> Any:

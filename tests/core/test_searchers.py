@@ -7,7 +7,7 @@ import pytest
 from kubetune_operator.core.domains import GridSearch, Uniform
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Parameter, Space
-from tests.contract.searchers import SearcherContract
+from tests.contract.searchers import SearcherContract, params_of
 
 SPACE = Space((Parameter("x", Uniform(low=0, high=1)), Parameter("batch", GridSearch((32, 64, 128)))))
 
@@ -20,14 +20,14 @@ class TestRandom(SearcherContract):
 
     def test_a_grid_is_walked_once_a_sample(self) -> None:
         state = Random().begin(SPACE, 7)
-        assert [(state.suggest(trial) or {})["batch"] for trial in range(7)] == [32, 64, 128, 32, 64, 128, 32]
+        assert [params_of(state.suggest(trial))["batch"] for trial in range(7)] == [32, 64, 128, 32, 64, 128, 32]
 
     @pytest.mark.parametrize("loss", [None, 0.0, float("inf")], ids=str)
     def test_nothing_is_learnt(self, loss: float | None) -> None:
         """A trial is drawn alone: whatever came before it, in whatever order."""
         told, fresh = Random().begin(SPACE, 7), Random().begin(SPACE, 7)
         for trial in (3, 0, 12):
-            told.suggested(trial, told.suggest(trial) or {})
+            told.suggested(trial, params_of(told.suggest(trial)))
             told.told(trial, loss, complete=True)
         assert told.suggest(5) == fresh.suggest(5)
         assert told.suggest(5) is not None

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubetune_operator.core import space
+from kubetune_operator.core import space, space_checks
 from kubetune_operator.core.domains import Choice, Domain, GridSearch, QUniform, RandInt, RandN, Uniform, Value
 from kubetune_operator.core.space import Parameter, Space
-from tests.contract.searchers import SEEDS, spaces, within
+from tests.contract.searchers import SEEDS, drawn_of, spaces, within
 
 UNIFORM = Uniform(low=0, high=1)
 TRIALS = st.integers(0, 10**6)
@@ -58,7 +58,7 @@ def test_the_order_of_the_grid(grid: dict[str, tuple[Any, ...]], cells: list[dic
     """And it is walked again for each sample."""
     searched = Space(tuple(Parameter(name, GridSearch(values)) for name, values in grid.items()))
     assert searched.grid_size == len(cells)
-    drawn = [searched.draw(7, trial) for trial in range(2 * len(cells))]
+    drawn = [drawn_of(searched, 7, trial) for trial in range(2 * len(cells))]
     assert repr(drawn) == repr(cells + cells)  # repr: 1 is not 1.0
 
 
@@ -68,19 +68,19 @@ def test_the_grid_is_the_product_of_its_lists(grid: dict[str, list[int]]) -> Non
     searched = Space(tuple(Parameter(name, GridSearch(tuple(values))) for name, values in grid.items()))
     names = sorted(grid, key=lambda name: tuple(name.split(".")), reverse=True)
     product = [dict(zip(names, cell, strict=True)) for cell in itertools.product(*(grid[name] for name in names))]
-    assert [searched.draw(1, trial) for trial in range(searched.grid_size)] == product
+    assert [drawn_of(searched, 1, trial) for trial in range(searched.grid_size)] == product
 
 
 def test_random_values_are_drawn_anew_for_every_cell() -> None:
     searched = of(lr=UNIFORM, batch=GridSearch((32, 64)))
-    assert len({searched.draw(7, trial)["lr"] for trial in range(10)}) == 10
+    assert len({drawn_of(searched, 7, trial)["lr"] for trial in range(10)}) == 10
 
 
 def test_a_grid_may_be_larger_than_any_number_of_trials() -> None:
     """The cell follows from the trial's number; nothing is laid out."""
     many = Space(tuple(Parameter(f"x{index:02}", GridSearch(tuple(range(1000)))) for index in range(100)))
     assert many.grid_size == 10**300
-    assert list(many.draw(7, 123_456_789).values())[:4] == [789, 456, 123, 0]
+    assert list(drawn_of(many, 7, 123_456_789).values())[:4] == [789, 456, 123, 0]
 
 
 # --- one trial's draw ---
@@ -88,7 +88,7 @@ def test_a_grid_may_be_larger_than_any_number_of_trials() -> None:
 
 @given(spaces(grids=True), SEEDS, TRIALS)
 def test_a_draw_has_every_name_in_order_and_every_value_in_its_primitive(searched: Space, seed: int, trial: int) -> None:
-    drawn = searched.draw(seed, trial)
+    drawn = drawn_of(searched, seed, trial)
     assert list(drawn) == [each.name for each in searched.parameters]
     assert all(within(each.domain, drawn[each.name]) for each in searched.parameters)
     assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
@@ -98,20 +98,20 @@ def test_a_draw_has_every_name_in_order_and_every_value_in_its_primitive(searche
 def test_a_parameter_more_or_less_moves_no_other(searched: Space, seed: int, trial: int, data: st.DataObject) -> None:
     """Nor does their order."""
     some = data.draw(st.permutations(searched.parameters))[: data.draw(st.integers(0, 5))]
-    whole = searched.draw(seed, trial)
-    assert Space(tuple(some)).draw(seed, trial) == {each.name: whole[each.name] for each in some}
+    whole = drawn_of(searched, seed, trial)
+    assert drawn_of(Space(tuple(some)), seed, trial) == {each.name: whole[each.name] for each in some}
 
 
 def test_seed_trial_and_name_each_decide() -> None:
     """1,000 values of 2**53: none is drawn twice."""
     searched = of(**{f"x{index}": UNIFORM for index in range(10)})
-    drawn = [value for seed in range(10) for trial in range(10) for value in searched.draw(seed, trial).values()]
+    drawn = [value for seed in range(10) for trial in range(10) for value in drawn_of(searched, seed, trial).values()]
     assert len(set(drawn)) == 1000
 
 
 def test_a_space_without_parameters_has_one_empty_point() -> None:
     assert Space().grid_size == 1
-    assert Space().draw(7, 3) == {}
+    assert drawn_of(Space(), 7, 3) == {}
 
 
 # --- parameters inside values ---
@@ -122,7 +122,7 @@ def test_a_parameter_is_drawn_where_it_stands_once_its_value_is_picked() -> None
     searched = of(
         optimizer=Choice(({"name": "sgd", "momentum": Uniform(low=0.5, high=0.99)}, {"name": "adam", "betas": [RandN(), 1]}))
     )
-    drawn = [searched.draw(7, trial)["optimizer"] for trial in range(50)]
+    drawn = [drawn_of(searched, 7, trial)["optimizer"] for trial in range(50)]
     sgd = [each["momentum"] for each in drawn if each["name"] == "sgd"]
     adam = [each["betas"] for each in drawn if each["name"] == "adam"]
     assert len(sgd) + len(adam) == 50
@@ -134,14 +134,14 @@ def test_a_parameter_is_drawn_where_it_stands_once_its_value_is_picked() -> None
 
 def test_a_parameter_inside_a_grid_value_is_drawn_anew_for_each_trial() -> None:
     searched = of(units=GridSearch((16, RandInt(low=100, high=10**9))))
-    drawn = [searched.draw(7, trial)["units"] for trial in range(6)]
+    drawn = [drawn_of(searched, 7, trial)["units"] for trial in range(6)]
     assert drawn[::2] == [16, 16, 16]
     assert len(set(drawn[1::2])) == 3
 
 
 def test_a_parameter_inside_a_parameter_is_drawn_in_a_further_pass() -> None:
     searched = of(a=Choice((Choice((Choice((QUniform(low=2, high=2, q=1),)),)),)))
-    assert searched.draw(7, 0) == {"a": 2.0}
+    assert drawn_of(searched, 7, 0) == {"a": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -161,22 +161,22 @@ def test_two_parameters_inside_a_value_are_independent(value: Any) -> None:
             return [drawn]
         return [number for inner in (drawn.values() if isinstance(drawn, dict) else drawn) for number in numbers(inner)]
 
-    found = numbers(of(x=Value(value)).draw(7, 0)["x"])
+    found = numbers(drawn_of(of(x=Value(value)), 7, 0)["x"])
     assert len(set(found)) == len(found) >= 2
 
 
 def test_a_choice_inside_a_choice_is_not_picked_by_the_same_number() -> None:
     """Were it so, the first of two would always hold the first of two."""
     searched = of(x=Choice((["a", Choice((0, 1))], ["b", Choice((0, 1))])))
-    assert {tuple(searched.draw(7, trial)["x"]) for trial in range(60)} == {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
+    assert {tuple(drawn_of(searched, 7, trial)["x"]) for trial in range(60)} == {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
 
 
 def test_what_is_drawn_may_be_changed_without_changing_the_space() -> None:
     searched = of(layers=Choice(([1, {"units": 2}],)), fixed=Value({"a": []}))
-    drawn = searched.draw(7, 0)
+    drawn = drawn_of(searched, 7, 0)
     drawn["layers"][1]["units"] = 3
     drawn["fixed"]["a"].append(4)
-    assert searched.draw(7, 0) == {"layers": [1, {"units": 2}], "fixed": {"a": []}}
+    assert drawn_of(searched, 7, 0) == {"layers": [1, {"units": 2}], "fixed": {"a": []}}
 
 
 # --- names and seeds ---
@@ -234,7 +234,7 @@ def test_the_variable_of_a_name(name: str, suffix: str) -> None:
     ],
 )
 def test_names_that_are_refused(names: list[str], found: list[tuple[int, str]]) -> None:
-    problems = list(space.problems(names))
+    problems = list(space_checks.name_problems(names))
     assert [each.number for each in problems] == [number for number, _ in found]
     for problem, (number, rule) in zip(problems, found, strict=True):
         assert rule in problem.rule
@@ -248,7 +248,7 @@ PARTS = st.sampled_from(["a", "A", "b", "_", "a-b", "a_b", "x1"])
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=3).map(".".join), max_size=6))
 def test_names_that_are_accepted_keep_their_values(names: list[str]) -> None:
     """No value is lost on the way into objects or variables."""
-    if not list(space.problems(names)):
+    if not list(space_checks.name_problems(names)):
         params = {name: index for index, name in enumerate(names)}
         whole = space.nested(params)
         for name, index in params.items():
@@ -279,7 +279,7 @@ def test_draws_stay_what_they_are() -> None:
         depth=RandInt(low=0, high=1000),
         optimizer=Choice(("sgd", {"name": "adam", "beta": Uniform(low=0, high=1)})),
     )
-    assert [searched.draw(7, trial) for trial in (0, 1)] == [
+    assert [drawn_of(searched, 7, trial) for trial in (0, 1)] == [
         {"lr": 0.48609157353141175, "depth": 765, "optimizer": {"name": "adam", "beta": 0.7068051113902024}},
         {"lr": 0.183054489347225, "depth": 894, "optimizer": "sgd"},
     ]

@@ -85,13 +85,15 @@ RIGHT = [
             put("spec.trial.template.spec.volumes", [{"name": "data", "emptyDir": {"sizeLimit": None}}]),
         ),
     ),
+    Right("sampleFrom", parameter(name="x", sampleFrom="pow(2, randint(1, 6))")),
+    Right("when", parameter(name="x", value=1, when="params.optimizer == 'sgd'")),
+    Right("constraints", put("spec.constraints", ["params.lr < 0.05"])),
+    Right("pointsToEvaluate", put("spec.search.pointsToEvaluate", [{"lr": 0.01, "optimizer": "adam"}])),
+    Right("stop.expression", put("spec.stop.expression", "result.loss > 10.0")),
 ]
 
 # Path in api.notyet, and an experiment that asks for it; the API server takes it.
 NOT_YET = [
-    ("parameters[].sampleFrom", Right("sampleFrom", parameter(name="x", sampleFrom="pow(2, randint(1, 6))"))),
-    ("parameters[].when", Right("when", parameter(name="x", value=1, when="params.optimizer == 'sgd'"))),
-    ("constraints", Right("constraints", put("spec.constraints", ["params.lr < 0.05"]))),
     (
         "search.tpe",
         Right(
@@ -116,10 +118,6 @@ NOT_YET = [
     ),
     ("search.gp", Right("gp", both(_NO_GRID, put("spec.search.gp", {"startupTrials": 3, "deterministicObjective": True})))),
     ("search.qmc", Right("qmc", both(_NO_GRID, put("spec.search.qmc", {"type": "Halton", "scramble": False})))),
-    (
-        "search.pointsToEvaluate",
-        Right("pointsToEvaluate", put("spec.search.pointsToEvaluate", [{"lr": 0.01, "optimizer": "adam"}])),
-    ),
     (
         "scheduler.medianStopping",
         Right(
@@ -172,7 +170,6 @@ NOT_YET = [
             ),
         ),
     ),
-    ("stop.expression", Right("stop.expression", put("spec.stop.expression", "result.loss > 10.0"))),
     (
         "stop.plateau",
         Right(

@@ -158,12 +158,12 @@ def test_all_problems_are_told_at_once() -> None:
     put("spec.parameters[0].loguniform.low", -1)(made)
     put("metadata.name", "A")(made)
     put("spec.parameters[2].name", "lr.x")(made)
-    put("spec.constraints", ["true"])(made)
+    put("spec.checkpoints", {"keep": 2})(made)
     with pytest.raises(InvalidSpec, match=r"metadata\.name: ") as refusal:
         api.parse(made)
     assert sorted(problem.field for problem in refusal.value.problems) == [
         "metadata.name",
-        "spec.constraints",
+        "spec.checkpoints",
         "spec.logs.files",
         "spec.numSamples",
         "spec.parameters[0].loguniform.low",

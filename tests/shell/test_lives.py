@@ -60,7 +60,7 @@ async def test_of_each_edit_that_is_ignored_it_is_told_once(tmp_path: Path) -> N
 
 async def test_a_spec_that_is_wrong_from_the_start_is_refused_and_taken_up_once_it_is_mended(tmp_path: Path) -> None:
     async with served() as (server, api), operating(server, api, tmp_path) as operator:
-        server.apply(body(constraints=["params.x > 0.5"]))
+        server.apply(body(constraints=["params.y > 0.5"]))
         await until(lambda: server.condition("Finished").get("reason") == "InvalidSpec")
         assert server.condition("Stalled")["status"] == server.condition("Finished")["status"] == "True"
         assert not server.pods
@@ -78,11 +78,11 @@ async def test_a_journal_whose_spec_this_version_cannot_carry_out_is_too_new(tmp
             folder = operator.folder().path
         for segment in folder.glob("journal.*"):
             segment.unlink()
-        newer = {**tune, "spec": {**tune["spec"], "constraints": ["params.x > 0.5"]}}
+        newer = {**tune, "spec": {**tune["spec"], "resumeFrom": {"experiment": "earlier"}}}
         Journal.open(folder, [{**created, "body": newer}])[0].close()
         async with operating(server, api, tmp_path) as operator:
             await until(lambda: server.condition("Stalled").get("reason") == "JournalTooNew")
-            assert "spec.constraints" in server.condition("Stalled")["message"]
+            assert "spec.resumeFrom" in server.condition("Stalled")["message"]
             assert [one.name for one in folder.glob("journal.*")] == ["journal.1.jsonl"], "a try leaves nothing behind"
             assert not operator.failures
 

@@ -12,18 +12,13 @@ from kubetune_operator.errors import Problem
 
 # Where (beneath `spec`; [] is each entry of a list), and what to do instead of just removing it.
 NOT_YET: tuple[tuple[str, str], ...] = (
-    ("parameters[].sampleFrom", "or use a primitive such as uniform"),
-    ("parameters[].when", "or put the parameter inside a choice, under $param"),
-    ("constraints", ""),
     ("search.tpe", "or use random"),
     ("search.cmaes", "or use random"),
     ("search.gp", "or use random"),
     ("search.qmc", "or use random"),
-    ("search.pointsToEvaluate", "or use gridSearch"),
     ("scheduler.medianStopping", "or use asha"),
     ("scheduler.hyperband", "or use asha"),
     ("scheduler.pbt", "or use asha"),
-    ("stop.expression", "or use stop.metrics"),
     ("stop.plateau", "or use stop.metrics"),
     ("stopExperiment.plateau", "or use stopExperiment.goal"),
     ("stopExperiment.timeBudgetSeconds", "or use stopExperiment.goal"),

@@ -24,7 +24,7 @@ from kubetune_operator.api.base import (
     validation,
 )
 from kubetune_operator.api.problems import path, translate
-from kubetune_operator.core import space
+from kubetune_operator.core import space_checks
 from kubetune_operator.core.bounds import KEY, Rule
 from kubetune_operator.core.domains import PARAM, PRIMITIVES, Domain, GridSearch, violations
 from kubetune_operator.errors import Problem
@@ -96,7 +96,11 @@ class _Named(Model):
     """One dimension of the search space: a name, and exactly one way to get its value."""
 
     name: str = Field(
-        json_schema_extra={"pattern": f"^{space.NAME}$", "minLength": 1, "maxLength": space.MAX_NAME},  # told by `name_problems`
+        json_schema_extra={
+            "pattern": f"^{space_checks.NAME}$",
+            "minLength": 1,
+            "maxLength": space_checks.MAX_NAME,
+        },  # told by `name_problems`
         description="the parameter's name; dots nest it: `model.width` is `{model: {width: ...}}` in the trial. "
         "Must differ from all others in more than case, dots, dashes and underscores: else KUBETUNE_PARAM_... would be the same",
     )
@@ -120,7 +124,9 @@ Parameter.RULES = (one_of(*PRIMITIVES, "sampleFrom", exactly=True),)
 class _Mutation(Model):
     """A parameter that population based training changes, and where a new value comes from."""
 
-    name: str = Field(min_length=1, max_length=space.MAX_NAME, pattern=f"^{space.NAME}$", description="the name of a parameter")
+    name: str = Field(
+        min_length=1, max_length=space_checks.MAX_NAME, pattern=f"^{space_checks.NAME}$", description="the name of a parameter"
+    )
 
 
 Mutation = create_model(
@@ -139,7 +145,7 @@ def name_problems(parameters: Any) -> Iterator[Problem]:
         number: each["name"] for number, each in enumerate(given) if isinstance(each, dict) and isinstance(each.get("name"), str)
     }
     places = list(names)
-    for one in space.problems(list(names.values())):
+    for one in space_checks.name_problems(list(names.values())):
         yield Problem(f"[{places[one.number]}].name", one.rule, one.value, one.remedy)
 
 
@@ -159,11 +165,11 @@ _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-
 _NAMES: dict[str, Any] = {RULES: [validation(_NO_PREFIX), validation(_ONE_VARIABLE)]}
 Parameters = Annotated[
     list[Parameter],  # type: ignore[valid-type]
-    Field(max_length=space.MAX_PARAMETERS, json_schema_extra=_BY_NAME | _NAMES),
+    Field(max_length=space_checks.MAX_PARAMETERS, json_schema_extra=_BY_NAME | _NAMES),
 ]
 Mutations = Annotated[
     list[Mutation],  # type: ignore[valid-type]
-    Field(max_length=space.MAX_PARAMETERS, json_schema_extra=_BY_NAME),
+    Field(max_length=space_checks.MAX_PARAMETERS, json_schema_extra=_BY_NAME),
 ]
 
 
@@ -178,7 +184,7 @@ def has_grid(parameters: Iterable[Model]) -> bool:
 
 
 def domain(parameter: Model) -> Domain:
-    """Make core's primitive of a parameter that is valid."""
+    """Make core's primitive of a parameter that is valid and has no sampleFrom."""
     key = _key(parameter)
     cls: Any = PRIMITIVES[key]
     value = parameter.value_at(key)
@@ -188,11 +194,6 @@ def domain(parameter: Model) -> Domain:
     else:
         made = cls(tuple(_inside(item) for item in value) if bare == "values" else value)
     return made
-
-
-def core_space(parameters: Iterable[Model]) -> space.Space:
-    """Make core's search space of parameters that are valid."""
-    return space.Space(tuple(space.Parameter(each.value_at("name"), domain(each)) for each in parameters))
 
 
 def domain_problems(parameter: Model, place: str) -> Iterator[Problem]:

@@ -16,15 +16,18 @@ from pydantic import ValidationError
 from kubetune_operator.api import notyet
 from kubetune_operator.api.base import LABEL, WORDS, Model, core_settings, dump
 from kubetune_operator.api.identity import API_VERSION, KIND, MAX_NAME
-from kubetune_operator.api.parameters import core_space, domain_problems, name_problems
+from kubetune_operator.api.parameters import domain_problems, name_problems
 from kubetune_operator.api.plain import plain
 from kubetune_operator.api.problems import closest, path, translate
 from kubetune_operator.api.results import size
 from kubetune_operator.api.scheduler import Scheduler as SchedulerModel
+from kubetune_operator.api.searching import Compiler
 from kubetune_operator.api.spec import Spec as SpecModel
+from kubetune_operator.core.expressions import Expression
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.searchers.random import Random
+from kubetune_operator.core.space import Space
 from kubetune_operator.core.spec import Failure, Spec, StopExperiment
 from kubetune_operator.core.trials import Mode, Objective, Scheduler, Scope
 from kubetune_operator.errors import InvalidSpec, Problem
@@ -94,9 +97,10 @@ def parse(body: Mapping[str, Any], *, seed: int = 0) -> Experiment:
         )
     problems = [*_identity_problems(given), *notyet.problems(given.get("spec"))]
     model = _spec(given.get("spec"), problems)
-    if model is None or problems:
+    compiled = None if model is None else _compiled(model, problems)
+    if model is None or compiled is None or problems:
         raise InvalidSpec(tuple(problems))
-    return _experiment(given["metadata"], model, seed)
+    return _experiment(given["metadata"], model, compiled, seed)
 
 
 def _identity_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -148,7 +152,23 @@ def _spec(given: Any, problems: list[Problem]) -> SpecModel | None:
     return model
 
 
-def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Experiment:
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What is made of expressions."""
+
+    space: Space
+    stop: Expression | None
+
+
+def _compiled(model: SpecModel, problems: list[Problem]) -> _Compiled | None:
+    """Make the search space and compile what stops a trial, adding to `problems`."""
+    compiler = Compiler()
+    space, stop = compiler.space(model), compiler.stop(model)
+    problems += compiler.problems
+    return None if space is None else _Compiled(space, stop)
+
+
+def _experiment(metadata: Mapping[str, Any], model: SpecModel, compiled: _Compiled, seed: int) -> Experiment:
     written = plain(dump(model))
     drawn = "seed" not in written["search"]
     written["search"].setdefault("seed", seed)
@@ -158,7 +178,7 @@ def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Exp
     return Experiment(
         name=name,
         namespace=namespace,
-        spec=_core_spec(model, written["search"]["seed"]),
+        spec=_core_spec(model, compiled, written["search"]["seed"]),
         template=written["trial"]["template"],
         trial=Trial(
             container=trial.container or trial.template.spec.containers[0].name,
@@ -175,17 +195,18 @@ def _experiment(metadata: Mapping[str, Any], model: SpecModel, seed: int) -> Exp
     )
 
 
-def _core_spec(model: SpecModel, seed: int) -> Spec:
+def _core_spec(model: SpecModel, compiled: _Compiled, seed: int) -> Spec:
     objective, ending, failure = model.objective, model.stop_experiment, model.failure
     return Spec(
         objective=Objective(objective.metric, Mode(objective.mode), Scope(objective.scope)),
-        space=core_space(model.parameters),
+        space=compiled.space,
         searcher=Random(),  # the only one that `notyet` lets through
         scheduler=_scheduler(model.scheduler),
         seed=seed,
         num_samples=model.num_samples,
         max_concurrent=model.max_concurrent_trials,
         stop=dict(model.stop.metrics),
+        stop_expression=compiled.stop,
         stop_experiment=StopExperiment(ending.goal, ending.max_failed_trials),
         failure=Failure(failure.max_failures, failure.fail_fast, failure.max_disruptions),
         suspend=model.suspend,

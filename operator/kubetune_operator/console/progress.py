@@ -104,7 +104,7 @@ class Progress:
         longest = self._hint(everything, len(history.spec.space.parameters), width)
         shown = _chosen(history, max(1, height - FRAME - len(longest)))
         drawn = table.table(history, shown, width)
-        bar = ProgressBar(total=max(1, history.spec.total), completed=history.ended, width=min(BAR, width))
+        bar = ProgressBar(total=max(1, history.total), completed=history.ended, width=min(BAR, width))
         lines: list[RenderableType] = [*self._headlines(width), Padding(bar, (0, 0, 1, 0)), *drawn.lines]
         return Group(*lines, *self._hint(everything - len(shown), drawn.hidden, width))
 

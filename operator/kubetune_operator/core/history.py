@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from kubetune_operator.core.expressions import RESULT, TRIAL_ID, Expression, ExpressionFailed
 from kubetune_operator.core.records import (
     Bound,
     Close,
@@ -33,6 +34,7 @@ from kubetune_operator.core.records import (
     Refused,
     Reopened,
     Reported,
+    Skipped,
     Started,
     Suggested,
 )
@@ -52,6 +54,7 @@ from kubetune_operator.core.trials import (
 )
 
 Key = tuple[int, int]  # trial, attempt
+MOST_NOTES = 3
 MAX_WORDS = 200  # characters of a failed program's last line that tables and messages show
 _OF_AN_OPEN_ATTEMPT = (Bound, Reported, Refused, Condemned, Drained, Closed)
 
@@ -146,6 +149,10 @@ class History:
         self.waiting: dict[int, None] = {}  # trials to start, in the order in which they came to wait
         self.digests: dict[Key, list[str]] = {}  # of each line of an open attempt
         self.undecided: dict[tuple[int, int, int], Decided] = {}  # judged, but not yet recorded as decided
+        self.skipped = 0  # draws that met no constraint
+        self.skipped_in_a_row = 0  # since the last trial
+        self.why_skipped = ""  # the last of them
+        self.notes: list[str] = []  # what went wrong with expressions, the first few
         self.failed = 0
         self.ended = 0
         self.goal: int | None = None  # the trial that reached it
@@ -160,6 +167,16 @@ class History:
         self.reopened: list[tuple[str, float]] = []  # each time that it went on after an end: which end, and when
         self.suspended = 0.0  # when `suspend` last changed; 0: never
         self.last_report = 0.0
+
+    @property
+    def total(self) -> int:
+        """Count the trials there are to be, as far as is known: draws that are yet to come may be skipped, too."""
+        return max(len(self.trials), self.spec.total - self.skipped)
+
+    @property
+    def drawn(self) -> int:
+        """Count the draws so far: the trials, and what became no trial."""
+        return len(self.trials) + self.skipped
 
     def name(self, trial: int) -> str:
         """Give a trial's name."""
@@ -183,8 +200,8 @@ class History:
                 self.trials[record.trial] = replace(trial, refused=trial.refused + 1)
             case Decided():
                 self.undecided.pop((record.trial, record.attempt, record.number), None)
-            case Suggested():
-                self._suggested(record)
+            case Suggested() | Skipped():
+                self._drawn(record)
             case Started() | Bound() | Condemned() | Drained():
                 self._moved(record)
             case Closed():
@@ -214,7 +231,7 @@ class History:
             return Judged(record, filled, CONTINUE, after_stop=True)
         flat = {**flat, **filled}
         loss = self.spec.objective.loss(flat.get(self.spec.objective.metric))
-        verdict = recorded or self._judge(record.trial, flat, loss)
+        verdict = recorded or self._judge(record, flat, loss)
         self.scheduler.observe(record.trial, flat, loss)
         self._value(record.trial, flat, loss)
         self.sightings.reported(record.trial, record.flat, filled)
@@ -226,7 +243,7 @@ class History:
         self.undecided[line] = Decided(*line, verdict.decision, verdict.reason, verdict.facts, verdict.complete)
         return Judged(record, filled, verdict, after_stop=False)
 
-    def _judge(self, trial: int, flat: Flat, loss: float | None) -> Verdict:
+    def _judge(self, record: Reported, flat: Flat, loss: float | None) -> Verdict:
         """Ask the criteria of `stop` first, as Ray does; the scheduler decides only where they are silent."""
         if flat.get(DONE) is True:
             return Verdict(Decision.STOP, "Done", {}, complete=True)
@@ -237,7 +254,19 @@ class History:
             if isinstance(value, (int, float)) and value >= threshold:
                 facts = {"metric": metric, "value": value, "threshold": threshold}
                 return Verdict(Decision.STOP, "StopMetrics", facts, complete=True)
-        return self.scheduler.judge(trial, flat, loss)
+        expression = self.spec.stop_expression
+        if expression is not None and self._is_true(expression, record, flat):
+            return Verdict(Decision.STOP, "StopExpression", {"expression": expression.text}, complete=True)
+        return self.scheduler.judge(record.trial, flat, loss)
+
+    def _is_true(self, expression: Expression, record: Reported, flat: Flat) -> bool:
+        """Ask `stop.expression` about a report, nested as it came, and with what was filled in; what fails is false."""
+        result = {**record.metrics, **{name: flat[name] for name in COUNTED}}
+        try:
+            return expression.holds({TRIAL_ID: self.name(record.trial), RESULT: result})
+        except ExpressionFailed as failed:
+            self._note(f"stop.expression did not stop {self.name(record.trial)}: {failed}")
+            return False
 
     def _value(self, number: int, flat: Flat, loss: float | None) -> None:
         trial = self.trials[number]
@@ -260,10 +289,22 @@ class History:
             if name in record.metrics and not (name == DONE and isinstance(record.metrics[name], bool)):
                 self.overwritten.setdefault(name, record.trial)
 
-    def _suggested(self, record: Suggested) -> None:
+    def _drawn(self, record: Suggested | Skipped) -> None:
+        if isinstance(record, Skipped):
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            self.why_skipped = record.reason
+            return
         self.trials.append(Trial(record.trial, record.params))
         self.waiting[record.trial] = None
+        self.skipped_in_a_row = 0
+        self._note(record.note)
         self.searcher.suggested(record.trial, record.params)
+
+    def _note(self, text: str) -> None:
+        """Keep what went wrong with an expression: the first few that differ, as a long run may go wrong at each report."""
+        if text and len(self.notes) < MOST_NOTES and text not in self.notes:
+            self.notes.append(text)
 
     def _moved(self, record: Started | Bound | Condemned | Drained) -> None:
         key = (record.trial, record.attempt)

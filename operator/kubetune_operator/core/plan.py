@@ -27,11 +27,16 @@ from kubetune_operator.core.records import (
     Outcome,
     Record,
     Reopened,
+    Skipped,
     Started,
     Suggested,
 )
+from kubetune_operator.core.space import TRIES
+from kubetune_operator.core.trials import Params
 
 FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
+FEW_SKIPS = 100  # draws in a row that give no trial say that none will
+SKIPS_A_TURN = 20  # as each may cost a hundred tries, and reports wait for a turn
 FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
@@ -255,11 +260,23 @@ def _causes(history: History) -> Iterator[tuple[str, str]]:
         yield from _failures(history)
     if not history.open and not any(_again(history)) and (missing := metric_missing(history)):
         yield "MetricMissing", missing
-    if not history.open and not history.waiting and len(history.trials) >= history.spec.total:
+    if history.skipped_in_a_row >= _few_skips(history) or (history.skipped and not history.trials and _all_drawn(history)):
+        draws = "1 draw" if history.skipped_in_a_row == 1 else f"{history.skipped_in_a_row} draws"
+        yield "ConstraintsNotMet", f"the last {draws} gave no trial, each tried up to {TRIES} times; {history.why_skipped}"
+    if not history.open and not history.waiting and _all_drawn(history):
         if 0 < len(history.trials) == history.failed:
             last = history.trials[-1]
             yield "AllTrialsFailed", f"every trial failed; the last: {last.reason}: {last.account}"
         yield "Completed", ""
+
+
+def _all_drawn(history: History) -> bool:
+    return history.drawn >= history.spec.total
+
+
+def _few_skips(history: History) -> int:
+    """Give how many draws in a row that give no trial say that none will: a whole grid, where that is more."""
+    return max(FEW_SKIPS, history.spec.space.grid_size)
 
 
 def _failures(history: History) -> Iterator[tuple[str, str]]:
@@ -269,7 +286,7 @@ def _failures(history: History) -> Iterator[tuple[str, str]]:
         yield "FailFast", f"trial {history.name(first.number)} failed ({first.reason}: {first.account}) and failFast is set"
     # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
     # They are those of the start: lowering maxConcurrentTrials ends nothing, and where others do well they were unlucky.
-    first_ones = history.trials[: max(2, min(history.at_once_at_first, spec.total))] if history.failed == history.ended else []
+    first_ones = history.trials[: max(2, min(history.at_once_at_first, history.total))] if history.failed == history.ended else []
     # What a cluster says of a pod that never began differs from one to the next; what a program says is the program's.
     causes = {(trial.reason, "" if trial.intent is Intent.FAIL else trial.message) for trial in first_ones}
     if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
@@ -289,7 +306,7 @@ def metric_missing(history: History) -> str:
     """
     metric = history.spec.objective.metric
     count = len(history.without_metric)
-    enough = 1 if history.ended >= history.spec.total else _enough_without(history)
+    enough = 1 if history.ended >= history.total else _enough_without(history)
     if count < enough or metric not in history.sightings.unreported:
         return ""
     which = "1 trial had its whole budget" if count == 1 else f"{count} trials had their whole budget"
@@ -358,13 +375,23 @@ def _new(history: History, free: int, now: float) -> Iterator[tuple[Record, Act 
         yield Started(number, 0, now), Create(number, 0)
         free -= 1
     number = len(history.trials)
-    while free > 0 and number < history.spec.total:
-        params = history.searcher.suggest(number)
-        if params is None:
+    last = min(history.spec.total, history.drawn + max(0, free) + SKIPS_A_TURN)
+    for drawn in range(history.drawn, last):
+        draw = history.searcher.suggest(drawn) if free > 0 else None
+        if draw is None:
             break
-        yield Suggested(number, params, now), None
+        if draw.params is None:
+            yield Skipped(drawn, draw.note, now), None
+            continue
+        yield Suggested(number, draw.params, now, draw.note), None
         yield Started(number, 0, now), Create(number, 0)
         number, free = number + 1, free - 1
+
+
+def likely_params(history: History) -> Params:
+    """Give what the first trial will be drawn, to have its pod looked at; none where the first draws meet no constraint."""
+    draws = (history.searcher.suggest(number) for number in range(min(SKIPS_A_TURN, history.spec.total)))
+    return next((draw.params for draw in draws if draw is not None and draw.params is not None), {})
 
 
 def _backoff(trial: Trial) -> float:

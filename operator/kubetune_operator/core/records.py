@@ -83,6 +83,16 @@ class Suggested:
     trial: int
     params: Params
     time: float
+    note: str = ""  # an expression of the search space that could not be evaluated, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Draw number `number` gives no trial: no try met the constraints."""
+
+    number: int
+    reason: str
+    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +239,7 @@ Record = (
     Created
     | Edited
     | Suggested
+    | Skipped
     | Started
     | Bound
     | Reported
@@ -249,6 +260,7 @@ KINDS: dict[str, type[Record]] = {
         Created,
         Edited,
         Suggested,
+        Skipped,
         Started,
         Bound,
         Reported,

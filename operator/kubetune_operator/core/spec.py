@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kubetune_operator.core.expressions import Expression
 from kubetune_operator.core.sightings import OBJECTIVE, STOP
-from kubetune_operator.core.space import Space
+from kubetune_operator.core.space import Draw, Space
 from kubetune_operator.core.trials import Objective, Params, Scheduler
 
 
 class SearcherState(Protocol):
     """What one searcher knows of one experiment. Built by folding the journal, never saved."""
 
-    def suggest(self, trial: int) -> Params | None:
-        """Give the parameters of trial number `trial`, in the space's order; None when there are none to give now.
+    def suggest(self, number: int) -> Draw | None:
+        """Give draw number `number`, its parameters in the space's order; None when there are none to give now.
 
+        The number is the trial's, plus the draws before it that met no constraint and became no trial.
         Changes nothing: asked twice with nothing told in between, it answers the same.
         """
         ...
@@ -67,14 +69,15 @@ class Spec:
     num_samples: int = 1
     max_concurrent: int = 4
     stop: Mapping[str, float] = field(default_factory=dict)  # "a/b" name -> threshold, Ray's >=
+    stop_expression: Expression | None = None  # over the trial's name and the report
     stop_experiment: StopExperiment = StopExperiment()
     failure: Failure = Failure()
     suspend: bool = False
 
     @property
     def total(self) -> int:
-        """Count the trials there are to be: the whole grid, `num_samples` times."""
-        return self.num_samples * self.space.grid_size
+        """Count the draws there are to be: the whole grid, `num_samples` times; each is a trial that meets the constraints."""
+        return self.space.total(self.num_samples)
 
     @property
     def reads(self) -> dict[str, str]:

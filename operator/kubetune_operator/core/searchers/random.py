@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kubetune_operator.core.bounds import Rule
-from kubetune_operator.core.space import Space
+from kubetune_operator.core.space import Draw, Space
 from kubetune_operator.core.trials import Params
 
 
@@ -28,9 +28,9 @@ class RandomState:
     space: Space
     seed: int
 
-    def suggest(self, trial: int) -> Params | None:
-        """Give the parameters of trial number `trial`."""
-        return self.space.draw(self.seed, trial)
+    def suggest(self, number: int) -> Draw | None:
+        """Give draw number `number`."""
+        return self.space.draw(self.seed, number)
 
     def suggested(self, trial: int, params: Params) -> None:
         """Remember nothing: no draw depends on another."""
