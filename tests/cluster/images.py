@@ -20,7 +20,10 @@ def build(dockerfile: Path, target: str, *, tag: str, inputs: Sequence[Path], do
 
     The Dockerfile's folder is the context, `inputs` are the files and folders in it that the image depends on.
     """
-    base = stock.python() if docker.private else None
+    base = None
+    if docker.private:
+        debian.install()  # the images come before the cluster, so on a fresh machine nobody has asked for buildah yet
+        base = stock.python()
     context = dockerfile.resolve().parent
     content = [str(file.resolve().relative_to(context)).encode() + b"\0" + file.read_bytes() for file in _files(inputs)]
     made = places.HOME / f"image-{target}-{places.key(dockerfile, target, tag, str(base), *content)}.tar"
