@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "operator/pyproject.toml").read_text())["project"]
-CALLED = {"yaml": "pyyaml", "pydantic_core": "pydantic"}  # distributions that are not called as their modules are, or bring them
+# Distributions that are not called as their modules are, or bring them.
+CALLED = {"yaml": "pyyaml", "pydantic_core": "pydantic", "cel_expr_python": "cel-expr-python"}
 LOCKS = ["run.txt", "demo.txt", "dev.txt", "examples.txt", "launcher.txt", "operator.txt"]
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\]+)(.*)$")
 

@@ -24,8 +24,9 @@ def check(body: Mapping[str, Any], *, seed: int, here: bool) -> api.Experiment:
         told = {problem.field for problem in refusal.problems}
         more = [problem for problem in _of_template(body, here=here) if problem.field not in told]
         raise InvalidSpec((*refusal.problems, *more)) from refusal
-    names = [parameter.name for parameter in experiment.spec.space.parameters]
-    problems = _template_problems(experiment.template, experiment.trial.container, names, here=here)
+    problems = _template_problems(
+        experiment.template, experiment.trial.container, experiment.body["spec"]["parameters"], here=here
+    )
     if here and experiment.spec.suspend:
         problems.append(Problem("spec.suspend", "must be false, or nothing would start", value=True, remedy="set it to false"))
     if problems:
@@ -37,15 +38,19 @@ def _of_template(body: Any, *, here: bool) -> list[Problem]:
     """Find what is wrong with the template of a body that is refused anyway, so that a user mends all at one go."""
     try:
         spec = body["spec"]
-        names = [one["name"] for one in spec.get("parameters", [])]
         template, container = spec["trial"]["template"], spec["trial"].get("container")
-        return _template_problems(template, container, names, here=here)
+        return _template_problems(template, container, spec.get("parameters", []), here=here)
     except (KeyError, TypeError, AttributeError):
         return []  # what is missing has been said
 
 
-def _template_problems(template: Mapping[str, Any], container: str | None, names: list[str], *, here: bool) -> list[Problem]:
-    return templates.problems(template, container, names, needs_command=here, local_env=os.environ if here else None)
+def _template_problems(
+    template: Mapping[str, Any], container: str | None, parameters: list[dict[str, Any]], *, here: bool
+) -> list[Problem]:
+    names = [one["name"] for one in parameters]
+    optional = [one["name"] for one in parameters if one.get("when") is not None]
+    env = os.environ if here else None
+    return templates.problems(template, container, names, optional=optional, needs_command=here, local_env=env)
 
 
 def spec_of(body: Mapping[str, Any]) -> Spec:

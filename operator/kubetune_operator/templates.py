@@ -32,10 +32,11 @@ def problems(
     container: str | None,
     names: Collection[str],
     *,
+    optional: Collection[str] = (),
     needs_command: bool = False,
     local_env: Mapping[str, str] | None = None,
 ) -> list[Problem]:
-    """Find what is wrong. `container` is spec.trial.container, `names` are the parameters'.
+    """Find what is wrong. `container` is spec.trial.container, `names` are the parameters', `optional` those with a `when`.
 
     On this machine there is no image, so `needs_command`, and no Secret, only `local_env`, the caller's environment.
     """
@@ -58,7 +59,7 @@ def problems(
     chosen = [index for index, one in enumerate(containers) if container in (None, one["name"])]
     if len(chosen) != 1:
         return [*found, _choice(container, [one["name"] for one in containers])]
-    check = _Check(f"{SPEC}.containers[{chosen[0]}]", names, needs_command, local_env)
+    check = _Check(f"{SPEC}.containers[{chosen[0]}]", names, optional, needs_command, local_env)
     return [*found, *check.container(containers[chosen[0]])]
 
 
@@ -139,6 +140,7 @@ class _Check:
 
     path: str
     names: Collection[str]
+    optional: Collection[str]
     needs_command: bool
     local_env: Mapping[str, str] | None
 
@@ -154,6 +156,8 @@ class _Check:
             for index, item in enumerate(items or []):
                 if item != ARGS:
                     yield from self._text(item, f"{self.path}.{field}[{index}]")
+                    if isinstance(item, str) and len(item.split()) > 1:
+                        yield from self._absent(item, f"{self.path}.{field}[{index}]", "make it an item of its own")
         if not isinstance(container.get("workingDir"), str | None):
             yield Problem(f"{self.path}.workingDir", "must be a string", container["workingDir"])
         for field, never in (("restartPolicy", "Never"), ("restartPolicyRules", [])):
@@ -189,6 +193,8 @@ class _Check:
         elif not inherits(entry):
             value = entry.get("value")
             yield from self._text("" if value is None else value, f"{path}.value")
+            if isinstance(value, str) and not PLACEHOLDER.fullmatch(value):
+                yield from self._absent(value, f"{path}.value", "give it a variable of its own, which is then left out")
         elif self.local_env is not None and name not in self.local_env:
             remedy = f"set {name} in your own environment"
             yield Problem(f"{path}.valueFrom", "cannot be read on this machine", entry["valueFrom"], remedy)
@@ -207,6 +213,14 @@ class _Check:
                 yield Problem(path, f"must be nothing but {ARGS}, and in command or args", text, "make it an item of its own")
             elif name is not None:
                 yield from self._placeholder(name, path)
+
+    def _absent(self, text: str, path: str, remedy: str) -> Iterator[Problem]:
+        """Find what cannot be left out where a trial does not have the parameter: a part of a longer text."""
+        for match in PLACEHOLDER.finditer(text):
+            name = match["name"] or ""
+            if name.startswith(PARAMS) and name.removeprefix(PARAMS) in self.optional:
+                rule = f"must not hold ${{{name}}} in a longer text, as a trial has it only where its `when` is true"
+                yield Problem(path, rule, text, remedy)
 
     def _placeholder(self, name: str, path: str) -> Iterator[Problem]:
         known = [*(PARAMS + one for one in self.names), *TRIAL_VALUES]

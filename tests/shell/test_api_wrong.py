@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
+from kubetune import cli
 from kubetune_operator import api
 from kubetune_operator.errors import InvalidSpec, shown
 from tests.crdcheck import checker
+from tests.shell import wrong_expressions
 from tests.shell.experiments import UNKNOWN, VALID, Wrong
-from tests.shell.wrong_experiments import WRONG
+from tests.shell.wrong_experiments import PRIMITIVES, SPACE
+from tests.shell.wrong_experiments import WRONG as WRONG_FIELDS
+
+WRONG = [*WRONG_FIELDS, *wrong_expressions.WRONG]
 
 pytestmark = pytest.mark.timeout(900)  # the first call builds the Go program
 
@@ -18,6 +25,7 @@ pytestmark = pytest.mark.timeout(900)  # the first call builds the Go program
 def test_the_table_spoils_something_valid() -> None:
     assert api.parse(VALID).name == "digits"
     assert len({row.id for row in WRONG}) == len(WRONG) >= 60
+    assert len([*SPACE, *PRIMITIVES, *wrong_expressions.WRONG]) >= 60, "spaces and expressions"
 
 
 @pytest.mark.parametrize("row", WRONG, ids=lambda row: row.id)
@@ -44,6 +52,19 @@ def test_a_refusal_says_nothing_more_than_what_is_wrong(row: Wrong) -> None:
         api.parse(row.body())
     others = [one for one in refusal.value.problems if row.rule not in one.rule and "not carried out yet" not in one.rule]
     assert [str(one) for one in others if not one.field.startswith(row.field)] == []
+
+
+@pytest.mark.parametrize("row", WRONG, ids=lambda row: row.id)
+def test_validate_says_the_same_words(row: Wrong, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each problem that the operator would name in the status, and the exit code of a refusal."""
+    with pytest.raises(InvalidSpec, match=re.escape(row.field)) as refusal:
+        api.parse(row.body())
+    file = tmp_path / "wrong.yaml"
+    file.write_text(json.dumps(row.body()))
+    assert cli.main(["validate", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}: refused\n")
+    assert [str(problem) for problem in refusal.value.problems if f"\n  {problem}\n" not in said] == []
 
 
 def test_the_api_server_refuses_what_it_can_see() -> None:

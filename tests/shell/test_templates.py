@@ -105,6 +105,31 @@ def test_nothing_is_found_in(fine: Template) -> None:
     assert problems(fine) == []
 
 
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        pytest.param(
+            template("python train.py --lr=${params.lr}"),
+            "containers[0].args[0]: must not hold ${params.lr} in a longer text, as a trial has it only where its `when` is true",
+            id="a-script",
+        ),
+        pytest.param(
+            template(env=[{"name": "A", "value": "lr=${params.lr}"}]),
+            f"{VAR}.value: must not hold ${{params.lr}} in a longer text",
+            id="a-variable",
+        ),
+    ],
+)
+def test_a_parameter_with_a_condition_is_not_part_of_a_longer_text(bad: Template, message: str) -> None:
+    (only,) = problems(bad, optional=["lr"])
+    assert only.startswith(f"{SPEC}.{message}")
+    assert problems(bad) == []
+
+
+def test_a_parameter_with_a_condition_may_be_left_out_of_an_item_or_a_variable() -> None:
+    assert problems(template("--lr=${params.lr}", env=[{"name": "A", "value": "${params.lr}"}]), optional=["lr"]) == []
+
+
 class TestOnThisMachine:
     """No image, no Secrets."""
 

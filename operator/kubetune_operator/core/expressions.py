@@ -269,9 +269,10 @@ def _divide(one: float, other: float) -> float:
 def _pow(base: float, exponent: float) -> float:
     """Raise; whole numbers stay whole where the result is, so that pow(2, randint(1, 6)) is a number of units."""
     if isinstance(base, int) and isinstance(exponent, int) and exponent >= 0:
-        if abs(base) > 1 and exponent >= 64:
+        power = _LARGEST if abs(base) > 1 and exponent >= 64 else base**exponent
+        if abs(power) >= _LARGEST:
             raise ValueError(f"pow({base}, {exponent}) is beyond the whole numbers; write {base}.0")
-        return int(base**exponent)
+        return int(power)
     if base == 0 and exponent < 0:
         raise ValueError(f"pow({base}, {exponent}) divides by zero")
     return math.pow(base, exponent)
@@ -408,7 +409,7 @@ def _word(kind: str) -> str:
 
 
 def _operation(name: str) -> str:
-    return name.strip("_@") if name.startswith(("_", "@")) else f"{name}()"
+    return f"{name}()" if name.isidentifier() else name.strip("_@")
 
 
 def _where(text: str, start: int) -> str:

@@ -119,7 +119,7 @@ def _unsettled(space: Space, parameter: Parameter, place: str) -> Iterator[ReadP
     for path in sorted(reads):
         drawn = [name for name in space.read(path) if name not in space.settled]
         if len(path) == 1 or drawn:
-            what = f"{drawn[0]}, which is drawn" if drawn else "params as a whole"
+            what = "params as a whole" if len(path) == 1 else f"{drawn[0]}, which is drawn"
             rule = f"must not read {what}: how many trials a gridSearch makes would hang on it"
             yield ReadProblem(
                 place, rule, parameter.when and parameter.when.text, "use choice instead of gridSearch in one of the two"

@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run(commands)
     _validate(commands)
+    _sample(commands)
     _show(commands)
     return top
 
@@ -115,6 +116,37 @@ def _validate(commands: Commands) -> None:
         description="Check an experiment as the API server and the operator would; prints every problem (exit code 2).",
     )
     validate.add_argument("file", metavar="FILE", help="the experiment (YAML)")
+
+
+def _sample(commands: Commands) -> None:
+    sample = commands.add_parser(
+        "sample",
+        help="print the parameters that the first trials would be given",
+        description="Draw from an experiment's search space as a run would, and print what the first trials would be given; "
+        "nothing is run. The same seed gives the same trials here, on this machine and in a cluster.",
+    )
+    sample.add_argument("file", metavar="FILE", help="the experiment (YAML)")
+    sample.add_argument("-n", dest="number", metavar="N", type=_count, default=10, help="how many trials (default: 10)")
+    sample.add_argument("--seed", metavar="SEED", type=_seed, help="instead of spec.search.seed")
+    sample.add_argument("--json", action="store_true", help="a line of JSON for each trial, as the program is given it")
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1, 1_000_000)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0, 2**32 - 1)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text}")
+    return number
 
 
 def _show(commands: Commands) -> None:
