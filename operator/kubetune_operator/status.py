@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from kubetune_operator.api.base import dump
-from kubetune_operator.api.status import MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
+from kubetune_operator.api.status import MAX_ACCOUNT, MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
 from kubetune_operator.core import plan, trials
 from kubetune_operator.core.history import History, Phase, Trial
 from kubetune_operator.core.records import Outcome
@@ -68,6 +68,12 @@ def top(history: History, count: int = TOP) -> list[Trial]:
     return heapq.nsmallest(count, worth, key=_rank)
 
 
+def last(history: History, count: int = TOP) -> list[Trial]:
+    """Give the trials that ended last, the latest first."""
+    ended = (trial for trial in history.trials if trial.outcome is not None)
+    return heapq.nlargest(count, ended, key=lambda trial: (trial.ended, trial.number))
+
+
 def best(history: History) -> Trial | None:
     """Give the best trial, if any has reported a finite objective."""
     return next(iter(top(history, 1)), None)
@@ -85,6 +91,7 @@ def counts(history: History) -> dict[str, int]:
         "total": history.total,
         "started": sum(trial.attempts > 0 for trial in history.trials),
         **{name: found[name.capitalize()] for name in ("waiting", "running", "succeeded", "stopped", "failed", "cancelled")},
+        "skipped": history.skipped,
     }
 
 
@@ -147,6 +154,7 @@ def resource_status(history: History, experiment: str, *, generation: int | None
             "trials": counts(history),
             "bestTrial": _summary(found, experiment) | {"metrics": _metrics(history, found)} if found else None,
             "topTrials": [_summary(trial, experiment) for trial in top(history)],
+            "lastTrials": [_ended(trial, experiment) for trial in last(history)],
             "startTime": stamp(history.created.time) if history.created else None,
             "lastReportTime": stamp(history.last_report) if history.last_report else None,
             "finishTime": stamp(finished.time) if finished else None,
@@ -301,6 +309,15 @@ def _summary(trial: Trial, experiment: str) -> dict[str, Any]:
         "step": _spelled(trial.step),
         "complete": trial.complete,
         "params": dict(trial.params),
+    }
+
+
+def _ended(trial: Trial, experiment: str) -> dict[str, Any]:
+    return {
+        "name": trial_name(experiment, trial.number),
+        "state": word(trial),
+        "reason": trial.reason[:64],
+        "message": _cut(trial.account, MAX_ACCOUNT),
     }
 
 

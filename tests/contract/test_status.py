@@ -16,7 +16,7 @@ from kubetune_operator.core.records import End
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import Failure, StopExperiment
-from kubetune_operator.core.trials import Mode, Objective
+from kubetune_operator.core.trials import Mode, Objective, Params
 from tests.crdcheck import checker
 from tests.shell.experiments import VALID
 from tests.sim.world import Program, Script, World, spec, steady
@@ -153,8 +153,26 @@ def test_the_best_trial_is_shown_with_what_it_reported() -> None:
         "stopped": 0,
         "failed": 0,
         "cancelled": 0,
+        "skipped": 0,
     }
     assert made["lastReportTime"] < made["finishTime"]
+
+
+def test_of_the_trials_that_ended_last_it_is_said_why() -> None:
+    """Ten at most, the latest first."""
+
+    def program(trial: int, attempt: int, params: Params) -> Script:
+        tail = "Traceback ...\nValueError: too large" + "!" * 300
+        return Script([{"accuracy": trial}], End(exit_code=1, tail=tail) if trial == 10 else End(exit_code=0))
+
+    made = rendered(World(spec(num_samples=12, max_concurrent=1, stop={"accuracy": 11}), program).run())["lastTrials"]
+    assert [one["name"] for one in made] == [f"digits-{number:05d}" for number in range(11, 1, -1)]
+    assert (made[0]["state"], made[0]["reason"]) == ("Succeeded", "StopMetrics")
+    assert (made[1]["state"], made[1]["reason"]) == ("Failed", "ExitCode")
+    assert made[1]["message"].startswith("exit code 1: ValueError: too large!!!")
+    assert made[1]["message"].endswith("…") == (len(made[1]["message"]) == 256)
+    assert made[2]["name"] == "digits-00009"
+    assert (made[2]["state"], made[2]["reason"]) == ("Succeeded", "Completed")
 
 
 @pytest.mark.parametrize("final", [True, False])

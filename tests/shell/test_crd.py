@@ -191,6 +191,7 @@ def test_lists_of_named_things_are_maps() -> None:
         "spec.scheduler.pbt.hyperparamMutations": ["name"],
         "spec.trial.template.spec.containers": ["name"],
         "status.conditions": ["type"],
+        "status.lastTrials": ["name"],
         "status.topTrials": ["name"],
     }
 

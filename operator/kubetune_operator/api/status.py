@@ -11,7 +11,7 @@ from kubetune_operator.api.base import UID, MetricName, Model
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "maxLength": 64})]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 TrialName = Annotated[str, Field(max_length=63)]
-MAX_VALUE, MAX_METRICS, MAX_MESSAGE = 64, 64, 32768
+MAX_VALUE, MAX_METRICS, MAX_MESSAGE, MAX_ACCOUNT = 64, 64, 32768, 256
 Value = Annotated[str, Field(max_length=MAX_VALUE)]
 _BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -49,6 +49,7 @@ class Trials(Model):
     stopped: Count = Field(default=0, description="trials that were stopped early")
     failed: Count = Field(default=0, description="trials that failed")
     cancelled: Count = Field(default=0, description="trials that the end of the experiment has ended")
+    skipped: Count = Field(default=0, description="draws from the search space that met no constraint and gave no trial")
 
 
 class TrialSummary(Model):
@@ -62,6 +63,17 @@ class TrialSummary(Model):
     params: dict[str, Any] | None = Field(default=None, max_length=100, description="its parameters, by name")
     metrics: dict[MetricName, Value] | None = Field(
         default=None, max_length=MAX_METRICS, description="its other reported values, as strings"
+    )
+
+
+class EndedTrial(Model):
+    """Why one trial ended."""
+
+    name: TrialName = Field(description="the trial's name")
+    state: str = Field(max_length=32, description="how it ended, in one word: Succeeded, Stopped, Failed or Cancelled")
+    reason: str = Field(max_length=64, description="why, in one word, such as Completed, Asha or ExitCode")
+    message: str | None = Field(
+        default=None, max_length=MAX_ACCOUNT, description="why, in a sentence, where there is more to say"
     )
 
 
@@ -99,6 +111,9 @@ class Status(Model):
     best_trial: TrialSummary | None = Field(default=None, description="the best trial so far")
     top_trials: list[TrialSummary] | None = Field(
         default=None, max_length=10, json_schema_extra=_BY_NAME, description="the best trials, best first"
+    )
+    last_trials: list[EndedTrial] | None = Field(
+        default=None, max_length=10, json_schema_extra=_BY_NAME, description="the trials that ended last, the latest first"
     )
     start_time: Time | None = Field(default=None, description="when the experiment was taken up")
     last_report_time: Time | None = Field(default=None, description="when a trial last reported")
