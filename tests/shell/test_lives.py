@@ -23,6 +23,13 @@ from tests.shell.lives import PATIENCE, Json, Server, answered, body, operating,
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
 
+def refused() -> Json:
+    """Give an experiment that no version will take: its template names a parameter that there is none of."""
+    made = body(numSamples=1)
+    made["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["${params.absent}"]
+    return made
+
+
 # --- taken up again ---
 
 
@@ -32,11 +39,12 @@ async def test_an_edit_that_is_refused_ends_nothing_when_the_operator_comes_agai
         server.apply(body(numSamples=1))
         async with operating(server, api, tmp_path) as operator:
             await until(lambda: POD[0] in server.pods)
-            server.apply(body(numSamples=1, constraints=["params.x > 0.5"]))
+            server.apply(refused())
             await until(lambda: "EditIgnored" in server.reasons())
         server.events.clear()
         async with operating(server, api, tmp_path) as operator:
             await until(lambda: "EditIgnored" in server.reasons())
+            assert "params.absent" in server.events[-1]["note"]
             assert await operator.answer(*POD) == "200"
         assert (server.condition("Finished")["status"], server.condition("Stalled")["status"]) == ("False", "False")
         assert server.tunes["exp"]["status"]["observedGeneration"] == 2
@@ -47,9 +55,9 @@ async def test_of_each_edit_that_is_ignored_it_is_told_once(tmp_path: Path) -> N
     async with served() as (server, api), operating(server, api, tmp_path):
         server.apply(body(numSamples=1))
         await until(lambda: POD[0] in server.pods)
-        edits: list[Json] = [{"constraints": ["params.x > 0.5"]}, {"logs": {"files": []}}]
+        edits = [refused(), body(numSamples=1, logs={"files": []})]
         for number, edit in enumerate(edits, 1):
-            server.apply(body(numSamples=1, **edit))
+            server.apply(edit)
             await until(lambda: server.reasons().count("EditIgnored") == number)  # noqa: B023 - it is over when the next begins
             for _ in range(3):
                 server.rings(server.tunes["exp"])
