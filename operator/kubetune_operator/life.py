@@ -414,6 +414,7 @@ class Life:
         if full is not None:
             found = status.halted(found, "VolumeFull", self._full(full), self._full_since)
         return {
+            **status.NOTHING,
             **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()], time.time()),
             "journal": self._journal(),
             "selector": f"{EXPERIMENT_UID}={self.uid}",

@@ -28,6 +28,8 @@ QUOTA_EXCEEDED, POD_REFUSED, NAME_TAKEN = WITHOUT_POD = ("QuotaExceeded", "PodRe
 # Troubles of pods that hold everything up until a human acts, and for how many seconds each may yet pass by itself.
 STALLING = {UNREACHABLE: 0.0, POD_REFUSED: 60.0, NAME_TAKEN: 60.0}
 SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
+# What has none of a field (any more) names it all the same: the API server keeps what is not named.
+NOTHING: Mapping[str, None] = dict.fromkeys(str(field.alias) for field in Status.model_fields.values())
 _WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
     "AllTrialsFailed": "raise numSamples to go on",
     "Completed": "raise numSamples to go on",

@@ -50,6 +50,15 @@ def body(name: str = "exp", **spec: Any) -> Json:
     return {**made, "metadata": {"name": name, "namespace": "team"}}
 
 
+def merged(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch as RFC 7396 says: what is in an object stays unless it is named, and null removes."""
+    if not isinstance(patch, dict):
+        return patch
+    here = dict(target) if isinstance(target, dict) else {}
+    changed = {name: merged(here.get(name), value) for name, value in patch.items() if value is not None}
+    return {name: value for name, value in here.items() if name not in patch} | changed
+
+
 class Server(StandIn):
     """Keeps TuneExperiments, pods and Events of one namespace."""
 
@@ -128,8 +137,7 @@ class Server(StandIn):
             return self._refusal(404, "NotFound")
         patch = (await request.json())["status"]
         self.patches.append(patch)
-        merged = {**(self.tunes[name].get("status") or {}), **patch}
-        self.tunes[name] = {**self.tunes[name], "status": {key: value for key, value in merged.items() if value is not None}}
+        self.tunes[name] = merged(self.tunes[name], {"status": patch})
         self.rings(self.tunes[name])
         return web.json_response(self.tunes[name])
 

@@ -78,8 +78,11 @@ class Api:
         return await self._list(f"{EXPERIMENTS}{where}/tuneexperiments", {})
 
     async def patch_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
-        """Replace the named fields of a TuneExperiment's status."""
-        await self._call("PATCH", f"{_experiment(namespace, name)}/status", body={"status": status}, content=MERGE_PATCH)
+        """Replace the named fields of a TuneExperiment's status; None removes one."""
+        path = f"{_experiment(namespace, name)}/status"
+        made = await self._call("PATCH", path, body={"status": status}, content=MERGE_PATCH)
+        if left := _left(made.get("status") or {}, status):
+            await self._call("PATCH", path, body={"status": left}, content=MERGE_PATCH)
 
     async def delete_experiment(self, namespace: str, name: str, uid: str) -> None:
         """Delete a TuneExperiment, if it still is this one."""
@@ -198,6 +201,17 @@ def _away_where(what: str) -> Iterator[None]:
         yield
     except (aiohttp.ClientError, OSError) as error:
         raise ApiAway(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _left(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the patch that removes from objects what is not wanted in them: merging has left it there."""
+    left: dict[str, Any] = {}
+    for name, value in wanted.items():
+        here = found.get(name)
+        if isinstance(value, Mapping) and isinstance(here, Mapping):
+            surplus = dict.fromkeys(here.keys() - value.keys()) | _left(here, value)
+            left |= {name: surplus} if surplus else {}
+    return left
 
 
 def _answer(status: int, data: bytes) -> Object:

@@ -1,0 +1,74 @@
+"""What a TuneExperiment shows of itself, on an API server that merges what it is sent, as one does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubetune_operator.core.records import End
+from tests.shell.lives import Json, Operator, Server, body, merged, operating, served, until
+
+GRID = [
+    {"name": "layers", "gridSearch": [1, 2]},
+    {"name": "dropout", "uniform": {"low": 0.1, "high": 0.5}, "when": "params.layers == 1"},
+]
+
+
+async def report(operator: Operator, server: Server, trial: int, *, ends: bool = False, **metrics: Any) -> None:
+    """Report as a trial's sidecar does, and end then."""
+    pod = f"exp-{trial:05d}-0"
+    await until(lambda: pod in server.pods)
+    experiment, key, uid = await operator.experiments.identify(f"{pod} {server.pods[pod]['metadata']['uid']}")
+    wanted = await experiment.hello(key, uid)
+    await experiment.report(key, uid, wanted, [json.dumps(metrics)])
+    if ends:
+        await experiment.drained(key, uid, wanted + 1, End(exit_code=0))
+
+
+def shown(server: Server) -> Json:
+    found: Json = server.tunes["exp"].get("status") or {}
+    return found
+
+
+async def test_of_the_best_trial_nothing_is_an_earlier_ones(tmp_path: Path) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(parameters=GRID, numSamples=1))
+        await report(operator, server, 0, accuracy=0.5, loss=1.5)
+        await until(lambda: "loss" in (shown(server).get("bestTrial") or {}).get("metrics", {}))
+        assert shown(server)["bestTrial"]["params"].keys() == {"layers", "dropout"}
+        await report(operator, server, 1, accuracy=0.75)
+        await until(lambda: shown(server)["bestTrial"]["name"] == "exp-00001")
+        await until(lambda: "loss" not in shown(server)["bestTrial"]["metrics"], seconds=3)
+        assert shown(server)["bestTrial"]["params"] == {"layers": 2}
+        assert shown(server)["bestTrial"]["value"] == "0.75"
+
+
+async def test_one_that_goes_on_has_no_end_any_more(tmp_path: Path) -> None:
+    """Its time to live begins with its end; one that is over would have it deleted."""
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await report(operator, server, 0, ends=True, accuracy=0.5)
+        await until(lambda: server.condition("Finished").get("reason") == "Completed")
+        assert "finishTime" in shown(server)
+        server.apply(body(numSamples=2))
+        await until(lambda: server.condition("Finished").get("status") == "False")
+        assert "finishTime" not in shown(server)
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        pytest.param({"a": "b"}, {"a": "c"}, {"a": "c"}, id="replaced"),
+        pytest.param({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}, id="added"),
+        pytest.param({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}, id="removed"),
+        pytest.param({"a": ["b"]}, {"a": "c"}, {"a": "c"}, id="a list is replaced"),
+        pytest.param({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}, id="an object is merged"),
+        pytest.param({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}, id="what is not there cannot be removed"),
+    ],
+)
+def test_the_server_merges_by_rfc_7396(target: Json, patch: Json, result: Json) -> None:
+    """Examples of its appendix A."""
+    assert merged(target, patch) == result
