@@ -22,7 +22,7 @@ DRAIN = 15.0  # seconds after its program's end in which a pod ends: the sidecar
 TAIL, MESSAGE = 4096, 1024  # characters
 
 _DELETION = ("deletionTimestamp", "deletionGracePeriodSeconds")
-_METADATA = ("name", "namespace", "uid", "creationTimestamp", *_DELETION)
+_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", *_DELETION)
 _STATUS = ("phase", "reason", "message")
 _CONDITIONS = ("PodScheduled", "Initialized", "DisruptionTarget", "TerminationTarget")
 _TAKEN_AWAY = ("DisruptionTarget", "TerminationTarget")  # the second is Kueue's
@@ -80,6 +80,14 @@ def trim(pod: Object, before: Object | None = None) -> dict[str, Any]:
             },
         },
     }
+
+
+def older(pod: Object, known: Object) -> bool:
+    """Say whether this is a pod as it was before what is known of it: versions of one object are numbers that grow."""
+    uids, versions = ([one["metadata"].get(name) for one in (pod, known)] for name in ("uid", "resourceVersion"))
+    if uids[0] != uids[1] or not all(version and version.isdigit() for version in versions):
+        return False
+    return int(versions[0]) < int(versions[1])
 
 
 def see(pod: Object) -> Pod:

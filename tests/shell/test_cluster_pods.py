@@ -53,7 +53,7 @@ class Server(StandIn):
         self.page = 500
         self.meanwhile: Callable[[Json], None] = lambda _pod: (
             None
-        )  # what happens to a pod before the answer to its creation comes
+        )  # what happens to a pod before an answer that tells of it comes
         self.deleted: asyncio.Queue[str] = asyncio.Queue()
         self._uids = itertools.count(1)
         super().__init__(
@@ -68,6 +68,7 @@ class Server(StandIn):
     def put(self, pod: Json) -> Json:
         made = copy.deepcopy(pod)
         made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "namespace": "team", "creationTimestamp": "2026-11-24T10:00:00Z"}
+        made["metadata"]["resourceVersion"] = "99"
         made["status"] = {"phase": "Pending"}
         self.pods[made["metadata"]["name"]] = made
         return made
@@ -106,13 +107,20 @@ class Server(StandIn):
         start = int(request.query.get("continue", "0"))
         end = start + min(self.page, int(request.query["limit"]))
         more = {"continue": str(end)} if end < len(found) else {}
-        return web.json_response({"items": found[start:end], "metadata": more})
+        answer = web.json_response({"items": found[start:end], "metadata": more})
+        for pod in found[start:end]:
+            self.meanwhile(pod)
+        return answer
 
     async def _get(self, request: web.Request) -> web.Response:
         if refused := self._note(request):
             return refused
         pod = self.pods.get(request.match_info["name"])
-        return web.json_response(pod) if pod else self._refusal(404, "NotFound")
+        if pod is None:
+            return self._refusal(404, "NotFound")
+        answer = web.json_response(pod)
+        self.meanwhile(pod)
+        return answer
 
     async def _delete(self, request: web.Request) -> web.Response:
         if refused := self._note(request):
@@ -125,6 +133,11 @@ class Server(StandIn):
         pod["metadata"] |= {"deletionTimestamp": status.stamp(time.time() + 30), "deletionGracePeriodSeconds": 30}
         self.deleted.put_nowait(pod["metadata"]["name"])
         return web.json_response(pod)
+
+
+def later(pod: Json, **status: Any) -> Json:
+    """Give a pod as it is after a change: of its versions, which are numbers, the next but many."""
+    return {**pod, "metadata": {**pod["metadata"], "resourceVersion": "101"}, "status": {**pod["status"], **status}}
 
 
 class World:
@@ -190,10 +203,7 @@ async def test_a_pod_is_created_once_and_seen_at_once(world: World) -> None:
 
 
 async def test_an_event_that_comes_before_the_answer_to_the_creation_is_newer(world: World) -> None:
-    def ends(pod: Json) -> None:
-        world.pods.hear({**pod, "status": {"phase": "Failed"}}, deleted=False)
-
-    world.server.meanwhile = ends
+    world.server.meanwhile = lambda pod: world.pods.hear(later(pod, phase="Failed"), deleted=False)
     await world.made()
     assert await world.phase() is PodPhase.ENDED
 
@@ -560,6 +570,40 @@ async def test_it_is_listed_again_when_events_may_be_missing_and_only_then(world
     world.pods.distrust()
     await world.pods.observe()
     assert world.server.count("GET") == 2
+
+
+@pytest.mark.parametrize("asked_for", ["listed", "looked at"])
+async def test_an_event_that_comes_before_an_answer_is_newer(world: World, asked_for: str) -> None:
+    pod = await world.made()
+    pods = world.pods if asked_for == "listed" else world.anew()
+    pods.distrust()
+    world.server.meanwhile = lambda pod: pods.hear(later(pod, phase="Failed"), deleted=False)
+    if asked_for == "looked at":
+        assert await pods.owns(KEY, pod["metadata"]["uid"])
+        world.server.meanwhile = lambda _pod: None
+    assert (await pods.observe())[KEY].phase is PodPhase.ENDED
+
+
+async def test_a_pod_that_went_while_it_was_listed_is_gone(world: World) -> None:
+    def goes(pod: Json) -> None:
+        del world.server.pods[NAME]
+        world.pods.hear(later(pod), deleted=True)
+
+    await world.made()
+    world.pods.distrust()
+    world.server.meanwhile = goes
+    assert await world.phase() is PodPhase.GONE
+
+
+async def test_a_pod_without_a_hello_is_believed_gone_after_a_get_too(world: World) -> None:
+    """A list may be older than the pod: its creation was asked for by an operator that is no more, or has had no answer."""
+    pod = await world.made()
+    world.bound[KEY] = ""
+    world.server.pods.clear()
+    world.pods.distrust()
+    assert await world.phase() is PodPhase.GONE
+    world.server.pods[NAME] = pod
+    assert await world.phase() is PodPhase.RUNNING
 
 
 async def test_an_event_changes_what_is_seen_and_wakes(world: World) -> None:

@@ -400,6 +400,7 @@ class TestTrim:
                 "name": "digits-00007-0",
                 "namespace": "lab",
                 "uid": "0b4c",
+                "resourceVersion": "991",
                 "creationTimestamp": at("10:00:00"),
                 "deletionTimestamp": at("10:01:00"),
                 "deletionGracePeriodSeconds": 30,
@@ -451,3 +452,19 @@ class TestTrim:
         once = observed.trim(pod)
         assert (observed.trim(once), pod) == (once, before)
         assert len(json.dumps(once)) < 2048
+
+
+@pytest.mark.parametrize(
+    ("uid", "version", "older"),
+    [
+        pytest.param("a", "99", True, id="before"),
+        pytest.param("a", "100", False, id="the same"),
+        pytest.param("a", "101", False, id="after"),
+        pytest.param("b", "99", False, id="another pod"),
+        pytest.param("a", "", False, id="no version"),
+        pytest.param("a", "x9", False, id="no number"),
+    ],
+)
+def test_an_older_sight_of_a_pod_is_told_by_its_version(uid: str, version: str, *, older: bool) -> None:
+    known = {"metadata": {"uid": "a", "resourceVersion": "100"}}
+    assert observed.older({"metadata": {"uid": uid, "resourceVersion": version}}, known) is older

@@ -143,8 +143,9 @@ class Pods:
         troubles: dict[Key, observed.Trouble] = {}
         bound = self._bound()
         await self._clear(key for key in self._seen if key not in bound)
-        for key, uid in bound.items():
+        for key, said in bound.items():
             seen = self._seen.get(key)
+            uid = said or (seen.pod["metadata"]["uid"] if seen is not None else "")
             if uid and (seen is None or not seen.there or seen.pod["metadata"]["uid"] != uid):
                 seen = await self._confirm(key, uid, seen)
             if seen is not None:
@@ -196,9 +197,7 @@ class Pods:
         self._creating.end(status.QUOTA_EXCEEDED)
         self._full = None
         self._refused.pop(key, None)
-        seen = self._seen.get(key)
-        if seen is None or seen.pod["metadata"]["uid"] != made["metadata"]["uid"]:  # else an event came first, and is newer
-            self._keep(key, made)
+        self._keep(key, made)
         self.woke.set()
 
     async def delete(self, key: Key) -> None:
@@ -282,7 +281,7 @@ class Pods:
         self._pause = FIRST_PAUSE
         self._listed_at = time.monotonic()
         found = {key: pod for pod in pods if (key := self._key(pod)) is not None}
-        self._seen = {key: replace(seen, there=key in found) for key, seen in self._seen.items()}
+        self._seen = {key: seen if key in found else replace(seen, there=False) for key, seen in self._seen.items()}
         for key, pod in found.items():
             self._keep(key, pod)
 
@@ -353,7 +352,10 @@ class Pods:
         return key if metadata["name"] == self._name(key) else None
 
     def _keep(self, key: Key, pod: Object, *, there: bool = True) -> None:
+        """Take note of a pod as it was seen; an answer that is older than the event which came before it says nothing new."""
         seen = self._seen.get(key)
+        if seen is not None and observed.older(pod, seen.pod):
+            return
         before = seen.pod if seen is not None and seen.pod["metadata"]["uid"] == pod["metadata"]["uid"] else None
         self._seen[key] = _Seen(observed.trim(pod, before=before), there)
 
