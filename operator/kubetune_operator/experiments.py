@@ -86,7 +86,7 @@ class Experiments:
         life = self._lives.get((created.namespace, created.name)) if created else None
         if life is None:
             raise Unavailable("the experiment is not open")
-        return await life.keep(key, stream, offset, data)
+        return await life.keep(experiment, key, stream, offset, data)
 
     async def close(self) -> None:
         """Let all go; what they know is in their journals."""

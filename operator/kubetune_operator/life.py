@@ -24,7 +24,7 @@ from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Close, Ending
-from kubetune_operator.errors import InvalidSpec
+from kubetune_operator.errors import InvalidSpec, Unavailable
 from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.files import Files
 from kubetune_operator.herald import Events, Herald, Statuses
@@ -132,10 +132,14 @@ class Life:
         if self._open is not None:
             self._open.pods.distrust()
 
-    async def keep(self, key: Key, stream: str, offset: int, data: bytes) -> tuple[int, bool]:
-        """Keep a piece of a trial's output; give the offset wanted next, and whether no more is. Raises OSError."""
+    async def keep(self, experiment: Experiment, key: Key, stream: str, offset: int, data: bytes) -> tuple[int, bool]:
+        """Keep a piece of a trial's output; give the offset wanted next, and whether no more is.
+
+        Raises OSError, and Unavailable where another experiment has come to this place since the piece was announced.
+        """
         opened = self._open
-        assert opened is not None  # noqa: S101 - `owner_of` has just said so
+        if opened is None or opened.experiment is not experiment:
+            raise Unavailable("the experiment is not open")
         return await opened.copies.keep(key, stream, offset, data)
 
     async def owner_of(self, key: Key, uid: str) -> Experiment | None:

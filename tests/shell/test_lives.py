@@ -255,6 +255,26 @@ async def test_one_that_is_deleted_and_applied_anew_at_once_is_taken_up(tmp_path
         await until(lambda: POD[0] in server.pods, seconds=5)
 
 
+async def test_what_an_earlier_one_of_the_name_still_prints_is_not_the_new_ones(tmp_path: Path) -> None:
+    """Its sidecar was known when the piece began to come, and the piece took its time."""
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await until(lambda: POD[0] in server.pods)
+        experiment, key, _ = await operator.experiments.identify(f"{POD[0]} {server.pods[POD[0]]['metadata']['uid']}")
+        server.delete()
+        server.pods.clear()
+        server.apply(body(numSamples=1))
+        with pytest.raises(Unavailable, match="not open"):
+            while POD[0] not in server.pods:
+                await operator.experiments.keep(experiment, key, "stdout", 0, b"")
+                await asyncio.sleep(0.01)
+            await operator.experiments.keep(experiment, key, "stdout", 0, b"of the first\n")
+        await until(lambda: POD[0] in server.pods)
+        with pytest.raises(Unavailable, match="not open"):
+            await operator.experiments.keep(experiment, key, "stdout", 0, b"of the first\n")
+        assert not list(operator.folder().path.glob("*/stdout"))
+
+
 async def test_in_a_namespace_that_was_made_anew_it_is_found_again_when_the_operator_comes_again(tmp_path: Path) -> None:
     async with served() as (server, api):
         async with operating(server, api, tmp_path):
