@@ -87,13 +87,13 @@ class _Own:
         self._now = now
         self._server: Pair | None = None
         _make_private(folder)
-        self._authority = _read(self._file) or self._write(certificates.new_key())
+        self._authority = _read(self._file) or self._found()
 
     def current(self) -> Shown:
         """Give what is valid and will be for some time, making it where there is none."""
         now = self._time()
         if not (self._authority.lasts(now, AUTHORITY_MARGIN) and certificates.permits(self._authority, self._names)):
-            self._authority = self._write(self._authority.key)
+            self._authority = self._certify(self._authority.key)
         if self._server is None or not self._server.lasts(now, SERVER_MARGIN):
             self._server = certificates.sign(self._authority, self._names, now)
         return Shown(self._authority.public.decode("ascii"), self._server.secret)
@@ -101,12 +101,22 @@ class _Own:
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self._now(), UTC)
 
-    def _write(self, key: certificates.Key) -> Pair:
-        authority = certificates.establish(key, self._names, self._time())
+    def _found(self) -> Pair:
+        """Make a key, which must be safe before anybody trusts it."""
+        authority = certificates.establish(certificates.new_key(), self._names, self._time())
         try:
             _replace(self._file, authority.secret)
         except OSError as error:
             raise AuthorityError(f"{self._file}: cannot be written: {error}; the volume must be writable") from error
+        return authority
+
+    def _certify(self, key: certificates.Key) -> Pair:
+        """Make another certificate for the key that is there. On a full volume it is kept in memory: the next start makes one."""
+        authority = certificates.establish(key, self._names, self._time())
+        try:
+            _replace(self._file, authority.secret)
+        except OSError as error:
+            logger.warning("%s: the authority's new certificate cannot be written, and holds until we end: %s", self._file, error)
         return authority
 
 

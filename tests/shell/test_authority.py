@@ -195,6 +195,34 @@ def test_an_authority_that_ends_or_has_new_names_keeps_its_key(tmp_path: Path, d
     shown(after).verify_directly_issued_by(ca(before))
 
 
+@pytest.mark.parametrize(
+    ("days", "names"), [(3650 - 364, NAMES), (0, (*NAMES, "kubetune.another.svc"))], ids=["ends", "new names"]
+)
+def test_on_a_full_volume_it_goes_on_with_a_certificate_that_is_kept_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, days: float, names: tuple[str, ...]
+) -> None:
+    """The key is what pods trust; another certificate for it can be made at each start."""
+    clock, folder = Clock(), tmp_path / "authority"
+    before = Authority.open(folder, NAMES, clock)
+    clock.go(days)
+    (folder / FILE).with_suffix(".new").mkdir()  # in the way of what is written, as a full disk is
+    after = Authority.open(folder, names, clock)
+    assert "cannot be written" in caplog.text
+    shown(after).verify_directly_issued_by(ca(before))
+    assert ca(after).not_valid_after_utc == utc(clock.now + 3650 * DAY)
+    (folder / FILE).with_suffix(".new").rmdir()
+    kept = Authority.open(folder, names, clock)
+    assert ca(kept).public_key() == ca(before).public_key()
+    assert Authority.open(folder, names, clock).ca_pem == kept.ca_pem
+
+
+def test_without_a_key_it_needs_a_volume_that_can_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    (folder / FILE).with_suffix(".new").mkdir(parents=True)
+    with pytest.raises(AuthorityError, match="cannot be written"):
+        Authority.open(folder, NAMES)
+
+
 def test_an_authority_that_ends_while_the_operator_runs_is_handed_to_new_pods(tmp_path: Path) -> None:
     clock = Clock()
     authority = Authority.open(tmp_path / "authority", NAMES, clock)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from kubetune_operator.core.history import Key
 from kubetune_operator.errors import Unavailable
-from kubetune_operator.experiment import Past
+from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.journal import Journal
 from kubetune_operator.life import DEBOUNCE
 from kubetune_operator.publish import Publisher
-from tests.shell.lives import PATIENCE, Json, Server, answered, body, operating, served, until
+from tests.shell.lives import PATIENCE, Json, Operator, Server, answered, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
@@ -255,6 +256,13 @@ async def test_one_that_is_deleted_and_applied_anew_at_once_is_taken_up(tmp_path
         await until(lambda: POD[0] in server.pods, seconds=5)
 
 
+async def keep_on(operator: Operator, experiment: Experiment, key: Key) -> None:
+    """Bring output again and again, until that is refused."""
+    while True:
+        await operator.experiments.keep(experiment, key, "stdout", 0, b"")
+        await asyncio.sleep(0.01)
+
+
 async def test_what_an_earlier_one_of_the_name_still_prints_is_not_the_new_ones(tmp_path: Path) -> None:
     """Its sidecar was known when the piece began to come, and the piece took its time."""
     async with served() as (server, api), operating(server, api, tmp_path) as operator:
@@ -265,10 +273,7 @@ async def test_what_an_earlier_one_of_the_name_still_prints_is_not_the_new_ones(
         server.pods.clear()
         server.apply(body(numSamples=1))
         with pytest.raises(Unavailable, match="not open"):
-            while POD[0] not in server.pods:
-                await operator.experiments.keep(experiment, key, "stdout", 0, b"")
-                await asyncio.sleep(0.01)
-            await operator.experiments.keep(experiment, key, "stdout", 0, b"of the first\n")
+            await keep_on(operator, experiment, key)
         await until(lambda: POD[0] in server.pods)
         with pytest.raises(Unavailable, match="not open"):
             await operator.experiments.keep(experiment, key, "stdout", 0, b"of the first\n")
