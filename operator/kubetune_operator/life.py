@@ -24,7 +24,7 @@ from kubetune_operator.cluster.pods import Home, Pods
 from kubetune_operator.core.history import History, Key, Trial
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Close, Ending
-from kubetune_operator.errors import InvalidSpec, Unavailable
+from kubetune_operator.errors import InvalidSpec, KubetuneError, Unavailable
 from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.files import Files
 from kubetune_operator.herald import Events, Herald, Statuses
@@ -43,6 +43,7 @@ RESYNC = 30.0  # seconds after which the resource is read though no bell rang
 DEBOUNCE = 0.05
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RETAINED = 20  # pods
+IN_THE_WAY = (KubetuneError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # of one folder alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,10 @@ class Life:
         except Stall as stall:
             self._over, self._patience = stall.final, RESYNC
             self._stall(resource, stall)
+            return
+        except IN_THE_WAY as error:
+            remedy = "move away what is there: it goes on by itself"
+            self._stall(resource, Stall("FolderUnusable", f"its folder on the volume cannot be had: {error}; {remedy}"))
             return
         except OSError as error:
             if error.errno not in NO_SPACE:

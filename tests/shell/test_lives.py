@@ -106,6 +106,17 @@ async def test_one_whose_operator_was_killed_before_its_first_record_was_safe_is
             await until(lambda: POD[0] in server.pods)
 
 
+async def test_journals_are_replayed_one_at_a_time(tmp_path: Path) -> None:
+    """Each takes memory for all of its past."""
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        async with operator.shared.replaying.turn():  # somebody else's
+            server.apply(body(numSamples=1))
+            await until(lambda: server.read > 0)
+            await asyncio.sleep(0.3)
+            assert not list((tmp_path / "results").glob("team/*/journal.*"))
+        await until(lambda: POD[0] in server.pods)
+
+
 @pytest.mark.slow
 async def test_while_a_long_journal_is_read_everything_else_goes_on(tmp_path: Path) -> None:
     pauses: list[float] = []
@@ -236,6 +247,43 @@ async def test_once_it_has_finished_its_trials_are_told_so(tmp_path: Path) -> No
                 await asyncio.sleep(0.01)
                 answers.append(await operator.answer(*POD))
             assert set(answers[:-1]) <= {"503"}, "until it is known"
+
+
+def a_folder_for_the_link(results: Path, uid: str) -> Path:
+    (results / "team/exp").mkdir(parents=True)
+    return results / "team/exp"
+
+
+def a_file_for_the_namespace(results: Path, uid: str) -> Path:
+    (results / "team").write_text("mine")
+    return results / "team"
+
+
+def a_link_that_leads_out(results: Path, uid: str) -> Path:
+    (results / "team").mkdir()
+    path = results / f"team/exp.{uid[:8]}"
+    path.symlink_to("/")
+    return path
+
+
+@pytest.mark.parametrize("put", [a_folder_for_the_link, a_file_for_the_namespace, a_link_that_leads_out])
+async def test_what_is_in_the_way_of_its_folder_holds_up_no_other(tmp_path: Path, put: Callable[[Path, str], Path]) -> None:
+    async with served() as (server, api):
+        results = tmp_path / "results"
+        results.mkdir()
+        there = put(results, server.apply(body(numSamples=1))["metadata"]["uid"])
+        async with operating(server, api, tmp_path) as operator:
+            await until(lambda: server.condition("Stalled").get("reason") == "FolderUnusable")
+            message = server.condition("Stalled")["message"]
+            assert str(there) in message
+            assert "it goes on by itself" in message
+            assert server.condition("Finished")["status"] == "False"
+            assert server.reasons() == ["FolderUnusable"]
+            assert not operator.failures
+            there.rename(tmp_path / "away")
+            server.rings(server.tunes["exp"])
+            await until(lambda: POD[0] in server.pods)
+            await until(lambda: server.condition("Stalled")["status"] == "False")
 
 
 # --- gone, and there anew ---
