@@ -185,7 +185,8 @@ def stalled(before: Mapping[str, Any], reason: str, message: str, *, final: bool
         made[kind] = dump(Condition.model_validate(found | {"observedGeneration": generation}))
     changed: dict[str, Any] = {"conditions": list((known | made).values())}
     if not over:
-        changed |= {"state": reason, "observedGeneration": generation}
+        ended = (before.get("finishTime") or stamp(time)) if final else None
+        changed |= {"state": reason, "observedGeneration": generation, "finishTime": ended}
     return {} if all(before.get(name) == value for name, value in changed.items()) else changed
 
 

@@ -81,6 +81,7 @@ class Server(StandIn):
             [
                 web.get(NAMESPACE, self._namespace),
                 web.get(TUNES + "/{name}", self._tune),
+                web.delete(TUNES + "/{name}", self._delete_tune),
                 web.patch(TUNES + "/{name}/status", self._patch),
                 web.post(EVENTS + "/namespaces/team/events", self._event),
                 web.get(PODS, self._pods),
@@ -130,6 +131,15 @@ class Server(StandIn):
             return self._refusal(code, "Trouble")
         found = self.tunes.get(request.match_info["name"])
         return web.json_response(found) if found else self._refusal(404, "NotFound")
+
+    async def _delete_tune(self, request: web.Request) -> web.Response:
+        found = self.tunes.get(request.match_info["name"])
+        if found is None:
+            return self._refusal(404, "NotFound")
+        if (await request.json())["preconditions"]["uid"] != found["metadata"]["uid"]:
+            return self._refusal(409, "Conflict")
+        self.delete(found["metadata"]["name"])
+        return web.json_response(found)
 
     async def _patch(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,30 @@ async def test_one_that_goes_on_has_no_end_any_more(tmp_path: Path) -> None:
         server.apply(body(numSamples=2))
         await until(lambda: server.condition("Finished").get("status") == "False")
         assert "finishTime" not in shown(server)
+
+
+async def test_once_its_time_to_live_is_over_it_is_deleted_and_its_results_are_not(tmp_path: Path) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1, ttlSecondsAfterFinished=1))
+        folder = operator.folder().path
+        await report(operator, server, 0, accuracy=0.5)
+        await asyncio.sleep(1.5)
+        assert "exp" in server.tunes, "it has not finished"
+        await report(operator, server, 0, ends=True, accuracy=0.75)
+        await until(lambda: "finishTime" in shown(server))
+        await asyncio.sleep(2)  # a time has whole seconds
+        server.rings(server.tunes["exp"])
+        await until(lambda: "exp" not in server.tunes, seconds=5)
+        assert (folder / "trials.csv").exists()
+
+
+async def test_so_is_one_whose_spec_was_refused(tmp_path: Path) -> None:
+    wrong = body(ttlSecondsAfterFinished=0)
+    wrong["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["${params.absent}"]
+    async with served() as (server, api), operating(server, api, tmp_path):
+        server.apply(wrong)
+        await until(lambda: "exp" not in server.tunes, seconds=5)
+        assert server.reasons() == ["InvalidSpec"]
 
 
 @pytest.mark.parametrize(

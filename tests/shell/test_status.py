@@ -201,7 +201,10 @@ class TestStalled:
             "Succeeded": "False",
             "Stalled": "True",
         }
+        assert found["finishTime"] == "1970-01-01T00:01:40Z"
+        assert self.stalled(found, "InvalidSpec", final=True, time=200.0) == {}
         mended = self.stalled(found, "VolumeFull", time=200.0)
+        assert mended["finishTime"] is None
         assert self.conditions(mended)["Finished"] == ("False", "VolumeFull", "03:20"), "it never began, and will"
 
     def test_one_that_has_finished_stays_so(self) -> None:
