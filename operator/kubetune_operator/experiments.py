@@ -98,10 +98,12 @@ class Experiments:
         await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _life(self, namespace: str, name: str) -> Life | None:
-        """Give an experiment's life; None where there is no such experiment any more."""
+        """Give an experiment's life; None where there is no such experiment any more, or it is on its way out."""
         life = self._lives.get((namespace, name))
-        if life is None and await self._shared.api.experiment(namespace, name) is not None:
-            raise LookupError(f"experiment {name} has not been taken up yet")
+        if life is None:
+            found = await self._shared.api.experiment(namespace, name)
+            if found is not None and "deletionTimestamp" not in found["metadata"]:
+                raise LookupError(f"experiment {name} has not been taken up yet")
         return life
 
     async def _all_heard(self, namespaces: Collection[str]) -> bool:

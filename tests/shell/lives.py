@@ -71,7 +71,6 @@ class Server(StandIn):
         self.answers: list[int] = []  # with which the next reads of TuneExperiments are answered
         self.read = 0  # how often they were
         self.rings: Callable[[Json], None] = lambda _tune: None
-        self.refuses_pods = ""  # with which message any pod is, as an admission webhook may
         self.on_create: Callable[[], None] = lambda: None  # is called before a pod is created
         self.refusal: Callable[[Json], tuple[int, str] | None] = lambda _pod: None  # code and words for a pod, dry run or not
         self.rehearsed = 0  # dry runs
@@ -167,10 +166,8 @@ class Server(StandIn):
         dry = "dryRun" in request.query
         self.rehearsed += dry
         self.on_create()
-        if self.refuses_pods:
-            return self._refusal(422, "Invalid", self.refuses_pods)
         if refusal := self.refusal(made):
-            return web.json_response({"kind": "Status", "reason": "Forbidden", "message": refusal[1]}, status=refusal[0])
+            return self._refusal(refusal[0], "Invalid" if refusal[0] == 422 else "Forbidden", refusal[1])
         if not dry:
             made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "creationTimestamp": "2026-11-24T10:00:00Z"}
             made["status"] = {"phase": "Pending"}

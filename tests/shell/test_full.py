@@ -147,7 +147,7 @@ async def test_while_it_runs_it_says_so_and_what_is_reported_later_is_taken(disk
 async def test_an_edit_is_taken_over_once_there_is_room(disk: Mount, monkeypatch: pytest.MonkeyPatch, *, finished: bool) -> None:
     monkeypatch.setattr(life, "RESYNC", 1.0)
     async with served() as (server, api), operating(server, api, disk.root) as operator:
-        server.refuses_pods = "no pods here" if finished else ""
+        server.refusal = lambda _pod: (422, "no pods here") if finished else None
         server.apply(long_body(numSamples=1))
         await until(lambda: server.condition("Finished").get("status") == "True" if finished else POD in server.pods)
         disk.fill()
@@ -163,7 +163,7 @@ async def test_an_edit_is_taken_over_once_there_is_room(disk: Mount, monkeypatch
 
 async def test_a_refusal_of_the_first_pod_is_recorded_once_there_is_room(disk: Mount) -> None:
     async with served() as (server, api), operating(server, api, disk.root) as operator:
-        server.refuses_pods, server.on_create = LONG, disk.fill
+        server.refusal, server.on_create = lambda _pod: (422, LONG), disk.fill
         server.apply(body(numSamples=1))
         await until(lambda: stalled(server))
         server.on_create = lambda: None

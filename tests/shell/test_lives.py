@@ -220,7 +220,7 @@ async def test_while_its_journal_cannot_be_had_its_trials_wait(
 
 async def test_one_that_has_finished_stays_so_on_an_empty_volume_and_is_mended_when_its_own_is_back(tmp_path: Path) -> None:
     async with served() as (server, api):
-        server.refuses_pods = "no pods here"
+        server.refusal = lambda _pod: (422, "no pods here")
         server.apply(body())
         async with operating(server, api, tmp_path / "own"):
             await until(lambda: server.condition("Finished").get("status") == "True")
@@ -370,6 +370,17 @@ async def test_one_that_is_on_its_way_out_is_left_alone(tmp_path: Path) -> None:
         assert server.read == read
 
 
+async def test_the_trials_of_one_that_is_on_its_way_out_are_told_that_it_is_over(tmp_path: Path) -> None:
+    """Deleted in the foreground, it is there until its pods are gone: told to wait, each would take all of its grace."""
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await until(lambda: POD[0] in server.pods)
+        server.tunes["exp"]["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+        server.rings(server.tunes["exp"])
+        await asyncio.sleep(0.5)
+        assert await operator.answer(POD[0], server.pods[POD[0]]["metadata"]["uid"]) == "410"
+
+
 async def again(server: Server, answers: list[int]) -> None:
     """Delete a running experiment and apply it again at once; what is read from then on is answered so, then in earnest."""
     server.apply(body(numSamples=1))
@@ -388,7 +399,7 @@ async def again(server: Server, answers: list[int]) -> None:
 @pytest.mark.parametrize("finished", [False, True], ids=["while it runs", "when it has finished"])
 async def test_an_operator_ends_whatever_rings_meanwhile(tmp_path: Path, turns: int, *, finished: bool) -> None:
     async with served() as (server, api):
-        server.refuses_pods = "no pods here" if finished else ""
+        server.refusal = lambda _pod: (422, "no pods here") if finished else None
         async with operating(server, api, tmp_path) as operator:
             server.apply(body(numSamples=1))
             if finished:
