@@ -14,6 +14,7 @@ greater. The rules, numbered as the code cites them:
     interpolated in proportion; it is exact, and what lies between a score and the worst of all is the worst of all.
  8. STOP if the score is below the cutoff. No entries, no cutoff, no STOP.
  9. Not finite is the worst of all. It is STOPped as soon as the rung has a finite entry.
+10. The peers of a report that counts at a milestone are the entries of the others there.
 """
 
 from __future__ import annotations
@@ -75,6 +76,15 @@ class NaiveAsha:
     def ended(self, trial: int) -> None:
         """Keep that the trial has ended (rule 1)."""
         self.gone.append(trial)
+
+    def compared_with(self, trial: int, flat: Mapping[str, Any]) -> dict[int, float]:
+        """Give the others' entries as losses (rule 10)."""
+        time = self.time(flat)
+        milestone = None if time is None or time >= self.rules.max_t else self.counts_at(trial, time)
+        if milestone is None:
+            return {}
+        entries = self.entries(self.bracket_of(trial), milestone)
+        return {other: math.inf if entry == WORST else -float(entry[1]) for other, entry in entries.items() if other != trial}
 
     def time(self, flat: Mapping[str, Any]) -> Fraction | None:
         """Read the time; only a finite number is one."""

@@ -134,6 +134,23 @@ class SchedulerContract:
             assert verdict.reason or verdict.decision is Decision.CONTINUE
             self.take(state, step)
 
+    @given(steps())
+    @inherited
+    def test_peers_are_others_that_have_reported_and_as_many_as_the_facts_say(self, events: list[Step]) -> None:
+        """What `explain` finds again right after a report is folded is what the verdict was built on."""
+        state = self.scheduler().begin(7)
+        reported: set[int] = set()
+        for step in events:
+            flat = step.flat(self.time_attr)
+            peers, facts = state.compared_with(step.trial, flat), self.judge(state, step).facts
+            assert set(peers) <= reported - {step.trial}
+            assert len(peers) == facts.get("peers", len(peers))
+            assert not any(math.isnan(loss) for loss in peers.values())
+            self.take(state, step)
+            if not step.ends:
+                assert state.compared_with(step.trial, flat) == peers
+                reported.add(step.trial)
+
     @pytest.mark.parametrize("time", TIMES, ids=lambda time: f"t={time:.4g}" if abs(time) < 2**1000 else "t=huge")
     def test_any_number_is_taken(self, time: float) -> None:
         """No time and no value that a program can report raises."""

@@ -104,6 +104,24 @@ def test_asha_decides_as_the_naive_implementation(experiment: tuple[Rules, list[
     assert answers(asha(rules), rules, events) == answers(naive, rules, events)
 
 
+@given(experiments())
+@settings(max_examples=100, deadline=None)
+def test_asha_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[Rules, list[Event]]) -> None:
+    """Who is compared with whom, at every report, is what the rules say."""
+    rules, events = experiment
+    state, naive = asha(rules), NaiveAsha(rules, lambda trial: trial % rules.brackets)
+    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
+    for trial, time, value in events:
+        if time is END:
+            state.ended(trial)
+            naive.ended(trial)
+            continue
+        flat = {"t": time, "value": value}
+        assert state.compared_with(trial, flat) == naive.compared_with(trial, flat)
+        state.observe(trial, flat, loss(value))
+        naive.observe(trial, flat, loss(value))
+
+
 @dataclass(frozen=True)
 class Case:
     """A history on which a fault shows: the faulty implementation answers the last event differently."""

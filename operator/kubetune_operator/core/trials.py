@@ -66,6 +66,12 @@ class Objective:
             return math.inf
         return number if self.mode is Mode.MINIMIZE else -number
 
+    def value(self, loss: float) -> float:
+        """Turn a loss back into the value that was reported; of one that was not finite nobody knows which: NaN."""
+        if not math.isfinite(loss):
+            return math.nan
+        return loss if self.mode is Mode.MINIMIZE else -loss
+
 
 class Decision(Enum):
     """What a report leads to."""
@@ -108,6 +114,13 @@ class SchedulerState(Protocol):
 
     def ended(self, trial: int) -> None:
         """Take note that this trial will report no more."""
+        ...
+
+    def compared_with(self, trial: int, flat: Flat) -> Mapping[int, float]:
+        """Give, by trial, the losses of the others that this report is compared with; none where it is not compared.
+
+        What `explain` names. Changes nothing; before `observe` of this report and right after it the answer is the same.
+        """
         ...
 
 

@@ -95,6 +95,14 @@ class AshaState:
         """Ignore what still arrives from this trial; its entries stay."""
         self._ended.add(trial)
 
+    def compared_with(self, trial: int, flat: Flat) -> Mapping[int, float]:
+        """Give the losses of the others at the rung that this report has reached."""
+        time = self._time(flat)
+        if time is None or time >= self._settings.max_t:
+            return {}
+        rung = self._reached(self._bracket_of(trial), time)
+        return {other: loss for other, loss in rung.trials.items() if other != trial} if rung else {}
+
     def _reached(self, bracket: int, time: float) -> Rung | None:
         # Bracket s leaves the first s milestones out.
         place = bisect_right(self._milestones, time) - 1 - bracket
@@ -118,7 +126,7 @@ class Rung:
 
     time: float
     factor: Fraction
-    trials: set[int] = field(default_factory=set, init=False)
+    trials: dict[int, float] = field(default_factory=dict, init=False)  # with their losses: that is what `explain` is told
     # Two heaps: the losses up to the place, negated, so that [0] is the last of them; and those after it, [0] the first.
     _better: list[float] = field(default_factory=list, init=False)
     _worse: list[float] = field(default_factory=list, init=False)
@@ -128,7 +136,7 @@ class Rung:
     def add(self, trial: int, loss: float) -> None:
         """Record a trial that is not here yet."""
         place, self._rest = divmod(len(self.trials) * self.factor.denominator, self.factor.numerator)
-        self.trials.add(trial)
+        self.trials[trial] = loss
         self._best = min(self._best, loss)
         if self._better and loss < -self._better[0]:
             heappush(self._better, -loss)
