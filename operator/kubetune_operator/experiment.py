@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -312,28 +312,46 @@ class Experiment:
 
 def fold(records: Sequence[Record], spec_of: Read) -> Past:
     """Fold a whole journal. What was decided counts as recorded; what was not is judged now (and left in `undecided`)."""
-    if not records or not isinstance(records[0], Created):
-        raise JournalEmpty(
-            "this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew"
-        )
-    decided = {(one.trial, one.attempt, one.number): one for one in records if isinstance(one, Decided)}
-    past = Past(History(spec_of(records[0].body)), records[0].body, [], [])
-    for record in records:
-        if isinstance(record, Edited):
+    history = begin(records, spec_of)
+    past = Past(history, {}, [], [])
+    for record, judged in folding(history, records, spec_of):
+        if isinstance(record, Created | Edited):
             past.body = record.body
-            past.history.apply(record, spec=spec_of(record.body))
-            continue
-        judged = past.history.apply(record, _verdict(decided, record) if isinstance(record, Reported) else None)
-        if judged is not None:
+        elif judged is not None:
             past.judged.append(judged)
         elif isinstance(record, Closed):
             past.closed.append(record)
     return past
 
 
+def begin(records: Sequence[Record], spec_of: Read) -> History:
+    """Give the state before a journal's first record. Raises JournalEmpty."""
+    if not records or not isinstance(records[0], Created):
+        raise JournalEmpty(
+            "this experiment was interrupted before its first record was safe: there is nothing to go on with; start it anew"
+        )
+    return History(spec_of(records[0].body))
+
+
+def folding(history: History, records: Sequence[Record], spec_of: Read) -> Iterator[tuple[Record, Judged | None]]:
+    """Fold a journal a record at a time: give each once it is in `history`, with what became of it if it is a report."""
+    decided = {(one.trial, one.attempt, one.number): one for one in records if isinstance(one, Decided)}
+    for record in records:
+        if isinstance(record, Edited):
+            history.apply(record, spec=spec_of(record.body))
+            yield record, None
+        else:
+            yield record, history.apply(record, _verdict(decided, record) if isinstance(record, Reported) else None)
+
+
 def load(folder: Path, spec_of: Read) -> Past:
     """Read an experiment without opening it for writing, as `kubetune show` does."""
-    return fold(_decoded(read(folder)), spec_of)
+    return fold(records_of(folder), spec_of)
+
+
+def records_of(folder: Path) -> list[Record]:
+    """Read the records of a journal without opening it for writing."""
+    return _decoded(read(folder))
 
 
 def _decoded(encoded: list[Mapping[str, Any]]) -> list[Record]:
