@@ -174,6 +174,10 @@ bench-local: .venv/.dev ## trials per second of `kubetune run`, beside Ray Tune
 bench-decisions: .venv/.dev ## what one ASHA decision costs, up to 100,000 trials, beside Ray Tune
 	@$(BIN)/python -m tests.bench.decisions
 
+.PHONY: bench-simulate
+bench-simulate: .venv/.dev ## a whole ASHA experiment of 10,000 trials on a virtual clock
+	@$(BIN)/python -m tests.bench.simulate
+
 # --- set up, clear away ---
 
 .PHONY: clean
