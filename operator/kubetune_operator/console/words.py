@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubetune_operator.core.history import History, Phase, Trial
@@ -56,3 +57,33 @@ def number(value: Any) -> str:
 def counted(count: int, word: str) -> str:
     """Spell a count: "1 trial", "2 trials"."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def scheduler(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Spell `spec.scheduler`: "asha (maxT 27, gracePeriod 4, ...)"."""
+    for name, each in settings.items():
+        given = ", ".join(f"{key} {number(value)}" for key, value in each.items())
+        return f"{name} ({given})" if given else name
+    return "no scheduler"
+
+
+def duration(seconds: float) -> str:
+    """Spell how long something takes, to two units: "3.2 s", "4 min 10 s", "3 h 12 min"."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        whole = round(seconds)
+        return f"{whole // 60} min {whole % 60} s"
+    whole = round(seconds / 60)
+    return f"{whole // 60} h {whole % 60} min"
+
+
+def share(part: float, whole: float) -> str:
+    """Spell a share: "31 %"; of nothing there is none."""
+    return f"{part / whole:.0%}".replace("%", " %") if whole else "all"
+
+
+def some(items: Sequence[str], most: int) -> str:
+    """List the first so many: "a, b and 2 more"."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

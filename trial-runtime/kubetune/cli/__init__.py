@@ -26,6 +26,20 @@ exit codes:
   3    it finished, but some trials failed or had to be killed; the table and error.txt say why
   130  interrupted; --resume goes on
 """
+SIMULATE_NOTES = """
+a table:
+  .csv  a row for each configuration. Columns 1, 2, 3 ...: the objective after so
+        many reports (nan where it diverged; the last cells may be empty); seconds:
+        how long a report takes; every other column is a parameter
+  .npz  arrays names [k], config [rows, k], value [rows, reports] and
+        seconds [rows] or [rows, reports], as numpy.savez writes them
+
+exit codes:
+  0    the answer was printed
+  1    no claim is made: trials of FOLDER were stopped where the simulation goes on
+  2    nothing was simulated: wrong usage, a file that cannot be read or is refused
+  130  interrupted
+"""
 
 
 class _Version(argparse.Action):
@@ -49,12 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _read(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the words; in `run --resume FILE` argparse takes for the FOLDER what is the FILE."""
+    """Read the words, with what argparse cannot see: in `run --resume FILE` it takes for the FOLDER what is the FILE."""
     options = parser().parse_args(argv)
     if options.command == "run" and options.file is None:
         if not isinstance(options.resume, str):
             options.refuse("the following arguments are required: FILE")
         options.file, options.resume = options.resume, True
+    if options.command == "simulate" and options.earlier and options.trials:
+        options.refuse("-n goes with --curves: with --from the trials are those of FOLDER")
     return options
 
 
@@ -83,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     _validate(commands)
     _sample(commands)
     _show(commands)
+    _simulate(commands)
     return top
 
 
@@ -162,6 +179,42 @@ def _show(commands: Commands) -> None:
         help="the experiment's folder, or its name, such as digits (default: the one that ran last)",
     )
     _results(show)
+
+
+def _simulate(commands: Commands) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        usage="kubetune simulate FILE (--curves TABLE [-n TRIALS] | --from FOLDER) [--workers N] [--start-seconds S]",
+        help="try an experiment on learning curves, in seconds",
+        description="Run an experiment by its own rules on a virtual clock, with learning curves in place of programs.",
+        epilog=SIMULATE_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulate.set_defaults(refuse=simulate.error)
+    simulate.add_argument("file", metavar="FILE", help="the experiment (YAML); its search space is not drawn from")
+    source = simulate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--curves", metavar="TABLE", help="a table of curves, .csv or .npz: each trial takes a row at random")
+    source.add_argument(
+        "--from", dest="earlier", metavar="FOLDER", help="an experiment that has run (its folder or name): its trials' reports"
+    )
+    simulate.add_argument(
+        "-n", dest="trials", metavar="TRIALS", type=_count, help="how many trials, with --curves (default: as FILE says)"
+    )
+    simulate.add_argument("--workers", metavar="N", type=_count, help="how many at once (default: maxConcurrentTrials)")
+    simulate.add_argument(
+        "--start-seconds", metavar="S", type=_seconds, default=0.0, help="what starting a pod costs, each time (default: 0)"
+    )
+    _results(simulate)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 def _results(command: argparse.ArgumentParser) -> None:
