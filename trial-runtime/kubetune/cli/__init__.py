@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     _validate(commands)
     _sample(commands)
     _show(commands)
+    _explain(commands)
     _simulate(commands)
     return top
 
@@ -179,6 +180,17 @@ def _show(commands: Commands) -> None:
         help="the experiment's folder, or its name, such as digits (default: the one that ran last)",
     )
     _results(show)
+
+
+def _explain(commands: Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="say why a trial was stopped, or went on",
+        description="Say what was decided on each report of a trial, and why: rung or time, value, cutoff, peers.",
+    )
+    explain.add_argument("folder", metavar="FOLDER", help="the experiment's folder, or its name, such as digits")
+    explain.add_argument("trial", metavar="TRIAL", help="the trial's number or name, such as 7 or digits-00007")
+    _results(explain)
 
 
 def _simulate(commands: Commands) -> None:
