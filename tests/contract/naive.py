@@ -1,20 +1,8 @@
-"""ASHA once more, slowly, from the text of the rules alone: the judge of every decision in which we are not Ray's equal.
+"""ASHA and median stopping once more, slowly, from the text of the rules alone: the judges of every decision in which we are not Ray's equal.
 
-It keeps every report and works everything out anew for each question, in fractions. It shares no code with the
-scheduler that it judges, not even the turning of a value into a loss: here, as in Ray, a score is better when it is
-greater. The rules, numbered as the code cites them:
-
- 1. A report without a time or without a value, or of a trial that has ended, changes nothing: CONTINUE.
- 2. At max_t or later: STOP, whatever the value.
- 3. The milestones are grace, grace*factor, grace*factor^2, ... up to and including max_t. Bracket s lacks the first s.
- 4. A report counts at the highest milestone of its trial's bracket that it has reached, and nowhere else.
- 5. The first report of a trial that counts at a milestone is the trial's entry there, for ever.
- 6. A trial is judged at the milestone where its report counts, unless it has its entry there already.
- 7. The cutoff is the quantile 1 - 1/factor of the entries of the bracket there, place (n-1) * (1 - 1/factor),
-    interpolated in proportion; it is exact, and what lies between a score and the worst of all is the worst of all.
- 8. STOP if the score is below the cutoff. No entries, no cutoff, no STOP.
- 9. Not finite is the worst of all. It is STOPped as soon as the rung has a finite entry.
-10. The peers of a report that counts at a milestone are the entries of the others there.
+They keep every report and work everything out anew for each question, in fractions. They share no code with the
+schedulers that they judge, not even the turning of a value into a loss: here, as in Ray, a score is better when it is
+greater. The rules stand at each class, numbered as its code cites them.
 """
 
 from __future__ import annotations
@@ -34,7 +22,7 @@ WORST: Score = (0, Fraction(0))
 
 @dataclass(frozen=True)
 class Rules:
-    """The settings, by the names that the traces use."""
+    """ASHA's settings, by the names that the traces use."""
 
     mode: str = "max"
     max_t: float = 100
@@ -43,16 +31,75 @@ class Rules:
     brackets: int = 1
 
 
-class NaiveAsha:
-    """The rules above over reports with a time `t` and a value `value`."""
+@dataclass(frozen=True)
+class MedianRules:
+    """Median stopping's settings, by the names that the traces use."""
+
+    mode: str = "max"
+    grace_period: float = 60.0
+    min_samples_required: int = 3
+    min_time_slice: float = 0.0  # nothing follows from it
+    hard_stop: bool = True
+
+
+class Naive:
+    """What both read alike: reports with a time `t` and a value `value`, and ends."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.reports: list[tuple[int, Fraction, Score]] = []
+        self.gone: list[int] = []
+
+    def observe(self, trial: int, flat: Mapping[str, Any], loss: float | None) -> None:
+        """Keep a report with a time and a value, unless its trial is gone."""
+        time, score = self.time(flat), self.score(flat)
+        if time is not None and score is not None and trial not in self.gone:
+            self.reports.append((trial, time, score))
+
+    def ended(self, trial: int) -> None:
+        """Keep that the trial has ended."""
+        self.gone.append(trial)
+
+    def time(self, flat: Mapping[str, Any]) -> Fraction | None:
+        """Read the time; only a finite number is one."""
+        value = flat.get("t")
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            return Fraction(value)
+        return None
+
+    def score(self, flat: Mapping[str, Any]) -> Score | None:
+        """Read the value as a score; what is not finite is the worst of all."""
+        value = flat.get("value")
+        if type(value) is int and abs(value) > sys.float_info.max:
+            return WORST
+        if type(value) is not int and type(value) is not float:
+            return None
+        if not math.isfinite(value):
+            return WORST
+        return (1, Fraction(float(value)) * (1 if self.mode == "max" else -1))
+
+
+class NaiveAsha(Naive):
+    """ASHA.
+
+    1. A report without a time or without a value, or of a trial that has ended, changes nothing: CONTINUE.
+    2. At max_t or later: STOP, whatever the value.
+    3. The milestones are grace, grace*factor, grace*factor^2, ... up to and including max_t. Bracket s lacks the first s.
+    4. A report counts at the highest milestone of its trial's bracket that it has reached, and nowhere else.
+    5. The first report of a trial that counts at a milestone is the trial's entry there, for ever.
+    6. A trial is judged at the milestone where its report counts, unless it has its entry there already.
+    7. The cutoff is the quantile 1 - 1/factor of the entries of the bracket there, place (n-1) * (1 - 1/factor),
+       interpolated in proportion; it is exact, and what lies between a score and the worst of all is the worst of all.
+    8. STOP if the score is below the cutoff. No entries, no cutoff, no STOP.
+    9. Not finite is the worst of all. It is STOPped as soon as the rung has a finite entry.
+    """
 
     def __init__(self, rules: Rules, bracket_of: Callable[[int], int]) -> None:
+        super().__init__(rules.mode)
         self.rules = rules
         self.bracket_of = bracket_of
         self.factor = Fraction(str(rules.reduction_factor))
         self.rungs = self.milestones()
-        self.reports: list[tuple[int, Fraction, Score]] = []
-        self.gone: list[int] = []
 
     def judge(self, trial: int, flat: Mapping[str, Any], loss: float | None) -> Verdict:
         """Answer by rules 1, 2, 6, 8 and 9."""
@@ -66,43 +113,6 @@ class NaiveAsha:
             return Verdict(Decision.CONTINUE)
         others = list(self.entries(self.bracket_of(trial), milestone).values())
         return Verdict(Decision.STOP if self.fails(score, others) else Decision.CONTINUE)
-
-    def observe(self, trial: int, flat: Mapping[str, Any], loss: float | None) -> None:
-        """Keep the report (rules 1 and 5)."""
-        time, score = self.time(flat), self.score(flat)
-        if time is not None and score is not None and trial not in self.gone:
-            self.reports.append((trial, time, score))
-
-    def ended(self, trial: int) -> None:
-        """Keep that the trial has ended (rule 1)."""
-        self.gone.append(trial)
-
-    def compared_with(self, trial: int, flat: Mapping[str, Any]) -> dict[int, float]:
-        """Give the others' entries as losses (rule 10)."""
-        time = self.time(flat)
-        milestone = None if time is None or time >= self.rules.max_t else self.counts_at(trial, time)
-        if milestone is None:
-            return {}
-        entries = self.entries(self.bracket_of(trial), milestone)
-        return {other: math.inf if entry == WORST else -float(entry[1]) for other, entry in entries.items() if other != trial}
-
-    def time(self, flat: Mapping[str, Any]) -> Fraction | None:
-        """Read the time; only a finite number is one."""
-        value = flat.get("t")
-        if type(value) is int or (type(value) is float and math.isfinite(value)):
-            return Fraction(value)
-        return None
-
-    def score(self, flat: Mapping[str, Any]) -> Score | None:
-        """Read the value as a score (rule 9)."""
-        value = flat.get("value")
-        if type(value) is int and abs(value) > sys.float_info.max:
-            return WORST
-        if type(value) is not int and type(value) is not float:
-            return None
-        if not math.isfinite(value):
-            return WORST
-        return (1, Fraction(float(value)) * (1 if self.rules.mode == "max" else -1))
 
     def milestones(self) -> list[Fraction]:
         """List the times of the rungs (rule 3)."""
@@ -143,3 +153,77 @@ class NaiveAsha:
         if WORST in (below, above):
             return WORST
         return (1, below[1] + (above[1] - below[1]) * (place - math.floor(place)))
+
+
+class NaiveMedian(Naive):
+    """Median stopping.
+
+    1. A report without a time or without a value, or of a trial that has ended, changes nothing: CONTINUE.
+    2. Before the grace period: CONTINUE.
+    3. The peers at time t are the other trials whose latest report was at t or later and that have any report from the
+       grace period to t, ends of both included; whatever has become of them.
+    4. A peer stands for the mean of these reports, each counted once, of all its attempts: the double nearest to it. With
+       one that is the worst of all among them it is the worst of all.
+    5. Fewer peers than min_samples_required, or none at all: CONTINUE.
+    6. The median is the middle one of these means; where there are two, the double nearest to half-way, and the worst of
+       all if one of them is.
+    7. A trial is worth its best score, of all its reports and this one. It fails if that is below the median. Where it is
+       the worst of all it fails as soon as any peer's mean is not.
+    8. A trial that fails is STOPped; without hard_stop it PAUSEs, and is from then on like one that has ended.
+    """
+
+    def __init__(self, rules: MedianRules) -> None:
+        super().__init__(rules.mode)
+        self.rules = rules
+
+    def judge(self, trial: int, flat: Mapping[str, Any], loss: float | None) -> Verdict:
+        """Answer by rules 1, 2, 5 and 8."""
+        time, score = self.time(flat), self.score(flat)
+        if time is None or score is None or trial in self.gone or time < self.rules.grace_period:
+            return Verdict(Decision.CONTINUE)
+        means = [mean for peer, mean in self.peers(time).items() if peer != trial]
+        if len(means) < max(1, self.rules.min_samples_required) or not self.fails(self.best(trial, score), means):
+            return Verdict(Decision.CONTINUE)
+        return Verdict(Decision.STOP if self.rules.hard_stop else Decision.PAUSE)
+
+    def observe(self, trial: int, flat: Mapping[str, Any], loss: float | None) -> None:
+        """Keep the report, then what rule 8 says of its trial."""
+        pauses = self.judge(trial, flat, loss).decision is Decision.PAUSE
+        super().observe(trial, flat, loss)
+        if pauses:
+            self.ended(trial)
+
+    def peers(self, time: Fraction) -> dict[int, Score]:
+        """Collect what each trial stands for at a time (rules 3 and 4)."""
+        latest = {trial: each for trial, each, _ in self.reports}
+        found: dict[int, Score] = {}
+        for trial, last in latest.items():
+            scores = self.window(trial, time)
+            if last >= time and scores:
+                found[trial] = self.mean(scores)
+        return found
+
+    def window(self, trial: int, time: Fraction) -> list[Score]:
+        """Collect a trial's scores that count at a time (rule 3)."""
+        return [score for one, each, score in self.reports if one == trial and self.rules.grace_period <= each <= time]
+
+    def mean(self, scores: list[Score]) -> Score:
+        """Work out a mean (rule 4)."""
+        if WORST in scores:
+            return WORST
+        return (1, Fraction(float(sum(score for _, score in scores) / len(scores))))
+
+    def median(self, means: list[Score]) -> Score:
+        """Work out the median (rule 6)."""
+        ordered = sorted(means)
+        return self.mean([ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]])
+
+    def best(self, trial: int, score: Score) -> Score:
+        """Find what a trial is worth (rule 7)."""
+        return max([score, *(each for one, _, each in self.reports if one == trial)])
+
+    def fails(self, best: Score, means: list[Score]) -> bool:
+        """Compare what a trial is worth with its peers (rule 7)."""
+        if best == WORST:
+            return any(mean != WORST for mean in means)
+        return best < self.median(means)

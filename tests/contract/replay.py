@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from kubetune_operator.core.schedulers.asha import Asha, AshaState
+from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.trials import Decision, Mode, Objective, SchedulerState
-from tests.contract.naive import NaiveAsha, Rules
+from tests.contract.naive import MedianRules, NaiveAsha, NaiveMedian, Rules
 
 TRACES = Path(__file__).parent / "traces"
 DIFFERENCES = Path(__file__).parent / "DIFFERENCES.md"
 WORDS = {Decision.CONTINUE: "CONTINUE", Decision.STOP: "STOP", Decision.PAUSE: "PAUSE"}
 ENDS = {"complete", "error"}
-ASHA_SETTINGS = {"mode", "max_t", "grace_period", "reduction_factor", "brackets"}
+SETTINGS = {
+    "asha": {"mode", "max_t", "grace_period", "reduction_factor", "brackets"},
+    "median": {"mode", "grace_period", "min_samples_required", "min_time_slice", "hard_stop"},
+}
 
 
 class NotCarriedOut(Exception):
@@ -72,12 +76,18 @@ def load(path: Path) -> Trace:
 
 def ours(trace: Trace) -> SchedulerState:
     """Build the scheduler under test."""
-    return AshaState(Asha(time_attr="t", **_settings(trace)), trace.bracket)
+    settings = _settings(trace)
+    if trace.scheduler == "median":
+        return MedianStopping(time_attr="t", **settings).begin(0)
+    return AshaState(Asha(time_attr="t", **settings), trace.bracket)
 
 
 def naive(trace: Trace) -> SchedulerState:
     """Build the second implementation of our rules."""
-    return NaiveAsha(Rules(mode=trace.settings.get("mode", "max"), **_settings(trace)), trace.bracket)
+    settings = {"mode": trace.settings.get("mode", "max"), **_settings(trace)}
+    if trace.scheduler == "median":
+        return NaiveMedian(MedianRules(**settings))
+    return NaiveAsha(Rules(**settings), trace.bracket)
 
 
 def decisions(trace: Trace, state: SchedulerState) -> list[str]:
@@ -136,9 +146,9 @@ def _line(path: Path) -> str:
 
 
 def _settings(trace: Trace) -> dict[str, Any]:
-    if trace.scheduler != "asha":
+    if trace.scheduler not in SETTINGS:
         raise NotCarriedOut(f"scheduler {trace.scheduler}")
-    if unknown := set(trace.settings) - ASHA_SETTINGS:
+    if unknown := set(trace.settings) - SETTINGS[trace.scheduler]:
         raise NotCarriedOut(f"settings {', '.join(sorted(unknown))}")
     return {key: value for key, value in trace.settings.items() if key != "mode"}
 

@@ -29,6 +29,15 @@ def trial_name(experiment: str, number: int) -> str:
     return f"{experiment}-{number:05d}"
 
 
+def time_of(flat: Flat, name: str) -> float | None:
+    """Give a report's time, by the name of the value that is it; None where that is missing or not a finite number."""
+    value = flat.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    # A whole number beyond the doubles is a time like any other, but isfinite() cannot take it.
+    return value if isinstance(value, int) or math.isfinite(value) else None
+
+
 class Mode(Enum):
     """Which way the objective is better."""
 

@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 from kubetune_operator.core.bounds import LARGEST, Rule, setting
-from kubetune_operator.core.trials import CONTINUE, TRAINING_ITERATION, Decision, Flat, Verdict
+from kubetune_operator.core.trials import CONTINUE, TRAINING_ITERATION, Decision, Flat, Verdict, time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class AshaState:
 
     def judge(self, trial: int, flat: Flat, loss: float | None) -> Verdict:
         """Stop a trial that is through, or worse than the cutoff of a rung that it has just reached."""
-        time = self._time(flat)
+        time = time_of(flat, self._settings.time_attr)
         if time is None or loss is None or trial in self._ended:
             return CONTINUE
         if time >= self._settings.max_t:
@@ -84,7 +84,7 @@ class AshaState:
 
         Lower rungs that it has skipped stay without the trial: its later values are of another time.
         """
-        time = self._time(flat)
+        time = time_of(flat, self._settings.time_attr)
         if time is None or loss is None or trial in self._ended:
             return
         rung = self._reached(self._bracket_of(trial), time)
@@ -107,13 +107,6 @@ class AshaState:
         # Bracket s leaves the first s milestones out.
         place = bisect_right(self._milestones, time) - 1 - bracket
         return self._brackets[bracket][place] if place >= 0 else None
-
-    def _time(self, flat: Flat) -> float | None:
-        value = flat.get(self._settings.time_attr)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return None
-        # A whole number beyond the doubles is a time like any other, but isfinite() cannot take it.
-        return value if isinstance(value, int) or math.isfinite(value) else None
 
 
 @dataclass(slots=True)
