@@ -60,6 +60,22 @@ RIGHT = [
             {"timeAttr": "epoch", "maxT": 81, "gracePeriod": 1.5, "reductionFactor": 3, "brackets": 2},
         ),
     ),
+    Right("medianStopping with its defaults", put("spec.scheduler", {"medianStopping": {}})),
+    Right(
+        "medianStopping",
+        put(
+            "spec.scheduler",
+            {
+                "medianStopping": {
+                    "timeAttr": "epoch",
+                    "gracePeriod": 0,
+                    "minSamplesRequired": 4,
+                    "minTimeSlice": 1,
+                    "hardStop": False,
+                }
+            },
+        ),
+    ),
     Right("stop.metrics", put("spec.stop.metrics", {"training_iteration": 100, "eval/loss": -0.5})),
     Right("stopExperiment", put("spec.stopExperiment", {"goal": 0.98, "maxFailedTrials": 3})),
     Right("failure", put("spec.failure", {"maxFailures": 3, "failFast": False, "maxDisruptions": 5})),
@@ -118,24 +134,6 @@ NOT_YET = [
     ),
     ("search.gp", Right("gp", both(_NO_GRID, put("spec.search.gp", {"startupTrials": 3, "deterministicObjective": True})))),
     ("search.qmc", Right("qmc", both(_NO_GRID, put("spec.search.qmc", {"type": "Halton", "scramble": False})))),
-    (
-        "scheduler.medianStopping",
-        Right(
-            "medianStopping",
-            put(
-                "spec.scheduler",
-                {
-                    "medianStopping": {
-                        "timeAttr": "time_total_s",
-                        "gracePeriod": 0,
-                        "minSamplesRequired": 4,
-                        "minTimeSlice": 1,
-                        "hardStop": False,
-                    }
-                },
-            ),
-        ),
-    ),
     (
         "scheduler.hyperband",
         Right(

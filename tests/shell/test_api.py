@@ -16,6 +16,7 @@ from kubetune_operator.api import notyet, plain
 from kubetune_operator.core.domains import Choice, GridSearch, LogUniform, QLogRandInt, RandInt
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
+from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.spec import Failure, StopExperiment
 from kubetune_operator.core.trials import Mode, Objective, Scope
@@ -79,6 +80,14 @@ def test_core_gets_what_was_written() -> None:
     assert spec.searcher == Random()
     assert (spec.num_samples, spec.total, spec.max_concurrent, spec.suspend) == (20, 40, 4, False)
     assert (spec.stop, spec.stop_experiment, spec.failure) == ({}, StopExperiment(), Failure())
+
+
+def test_core_gets_the_scheduler_with_what_was_written_and_its_own_defaults() -> None:
+    median = {"timeAttr": "epoch", "gracePeriod": 2, "minSamplesRequired": 5, "minTimeSlice": 1.5, "hardStop": False}
+    made = api.parse(changed(put("spec.scheduler", {"medianStopping": median}))).spec
+    assert made.scheduler == MedianStopping("epoch", 2, 5, 1.5, hard_stop=False)
+    assert made.reads == {"accuracy": "objective.metric", "epoch": "scheduler.medianStopping.timeAttr"}
+    assert api.parse(changed(put("spec.scheduler", {"medianStopping": {}}))).spec.scheduler == MedianStopping()
 
 
 def test_core_gets_the_limits() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from kubetune_operator import status
 from kubetune_operator.core.plan import PodPhase
-from kubetune_operator.core.records import Closed, End, Ended, Started
+from kubetune_operator.core.records import Closed, Decided, End, Ended, Started
 from kubetune_operator.core.schedulers.asha import Asha
+from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.spec import Failure, StopExperiment
-from kubetune_operator.core.trials import Mode, Objective, Scope
+from kubetune_operator.core.trials import Decision, Mode, Objective, Scope
 from tests.sim.world import Script, World, kinds, refold, spec, steady
 
 
@@ -124,6 +125,38 @@ def test_asha_stops_the_weak_early_and_says_so() -> None:
     assert tally["Stopped/Asha"] >= 4
     assert tally["Succeeded/MaxT"] >= 1
     assert tally["Stopped/Asha"] + tally["Succeeded/MaxT"] == 12
+
+
+MEDIAN = MedianStopping("training_iteration", grace_period=1, min_samples_required=2)
+
+
+def test_median_stopping_stops_whoever_was_never_as_good_as_the_others_on_average_and_says_so() -> None:
+    """One after the other: trial 1 is better than trial 0, trial 2 better than neither, and so on by hand."""
+    levels = [0.4, 0.6, 0.3, 0.7, 0.45]
+    world = World(spec(num_samples=5, max_concurrent=1, scheduler=MEDIAN), lambda t, a, p: Script([{"accuracy": levels[t]}] * 4))
+    world.run()
+    ran = "Succeeded/Completed"
+    # The medians that they meet at step 1: of trials 2, 3 and 4 they are 0.5, 0.4 and 0.5, half-way between the middle two.
+    assert world.outcomes() == [ran, ran, "Stopped/MedianStopping", ran, "Stopped/MedianStopping"]
+    assert [trial.reports for trial in world.history.trials] == [4, 4, 1, 4, 1]
+    assert refold(world.spec, world.records).trials == world.history.trials
+
+
+def test_nobody_is_paused_without_a_checkpoint_and_the_decision_says_so() -> None:
+    """`hardStop: false` asks for a pause; nothing could bring the trial back to where it was, so it runs to its end."""
+    soft = replace(MEDIAN, hard_stop=False)
+    world = World(
+        spec(num_samples=3, max_concurrent=1, scheduler=soft), lambda t, a, p: Script([{"accuracy": (0.5, 0.6, 0.1)[t]}] * 3)
+    ).run()
+    assert world.outcomes() == ["Succeeded/Completed"] * 3
+    assert [trial.attempts for trial in world.history.trials] == [1, 1, 1]
+    decided = [one for one in world.records if isinstance(one, Decided)]
+    assert {one.decision for one in decided} == {Decision.CONTINUE}
+    (paused,) = [one for one in decided if "wanted" in one.facts]
+    assert (paused.trial, paused.number, paused.reason) == (2, 0, "MedianStopping")
+    assert paused.facts["wanted"] == "Pause"
+    assert paused.facts["why_not"] == "there is no checkpoint to go on from"
+    assert paused.facts["median_loss"] == -0.55
 
 
 def test_lines_after_a_stop_are_kept_but_never_judged_nor_best() -> None:

@@ -16,7 +16,6 @@ NOT_YET: tuple[tuple[str, str], ...] = (
     ("search.cmaes", "or use random"),
     ("search.gp", "or use random"),
     ("search.qmc", "or use random"),
-    ("scheduler.medianStopping", "or use asha"),
     ("scheduler.hyperband", "or use asha"),
     ("scheduler.pbt", "or use asha"),
     ("stop.plateau", "or use stop.metrics"),

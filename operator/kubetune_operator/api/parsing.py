@@ -26,6 +26,7 @@ from kubetune_operator.api.spec import Spec as SpecModel
 from kubetune_operator.core.expressions import Expression
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
+from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Space
 from kubetune_operator.core.spec import Failure, Spec, StopExperiment
@@ -214,6 +215,5 @@ def _core_spec(model: SpecModel, compiled: _Compiled, seed: int) -> Spec:
 
 
 def _scheduler(model: SchedulerModel) -> Scheduler:
-    asha: Model | None = model.asha
-    made: Scheduler = core_settings(asha, Asha) if asha else Fifo()
-    return made
+    known: tuple[tuple[Model | None, type], ...] = ((model.asha, Asha), (model.median_stopping, MedianStopping))
+    return next((core_settings(chosen, cls) for chosen, cls in known if chosen), Fifo())

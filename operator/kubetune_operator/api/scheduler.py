@@ -13,29 +13,15 @@ from kubetune_operator.api.base import Model, one_of, settings
 from kubetune_operator.api.parameters import Mutations
 from kubetune_operator.core.bounds import LARGEST, Rule
 from kubetune_operator.core.schedulers.asha import Asha
+from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.trials import TIME_TOTAL, TRAINING_ITERATION
 
 AshaSettings = settings(Asha)
+MedianStoppingSettings = settings(MedianStopping)
 
 TimeAttr = Annotated[str, Field(min_length=1, max_length=128, description="the reported value that is the time")]
 Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
-
-
-class MedianStopping(Model):
-    """A trial ends when its best value so far is worse than the median of the others' running averages."""
-
-    time_attr: TimeAttr = TIME_TOTAL
-    grace_period: NotNegative = Field(
-        default=60.0, description="no trial is stopped before this time, and no value before it counts"
-    )
-    min_samples_required: int = Field(
-        default=3, ge=1, le=1_000_000, description="how many other trials there must be at that time"
-    )
-    min_time_slice: NotNegative = Field(
-        default=0.0, description="a trial runs at least this long before it is paused for another"
-    )
-    hard_stop: bool = Field(default=True, description="whether a bad trial is stopped; otherwise it is paused")
 
 
 class Hyperband(Model):
@@ -72,7 +58,7 @@ class Scheduler(Model):
     """At most one scheduler with its settings; none is first in, first out, and no trial is stopped early."""
 
     asha: AshaSettings | None = Field(default=None, description="asynchronous successive halving, the stopping variant")  # type: ignore[valid-type]
-    median_stopping: MedianStopping | None = Field(default=None, description="the median stopping rule")
+    median_stopping: MedianStoppingSettings | None = Field(default=None, description="the median stopping rule")  # type: ignore[valid-type]
     hyperband: Hyperband | None = Field(default=None, description="HyperBand")
     pbt: Pbt | None = Field(default=None, description="population based training")
 

@@ -17,6 +17,7 @@ REASONS = {
     "Done": "reported done",
     "GoalReached": "reached the goal",
     "MaxT": "full budget",
+    "MedianStopping": "median stopping",
     "StopMetrics": "stop.metrics",
 }  # whatever is not here is its own word
 

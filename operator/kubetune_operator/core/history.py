@@ -257,7 +257,9 @@ class History:
         expression = self.spec.stop_expression
         if expression is not None and self._is_true(expression, record, flat):
             return Verdict(Decision.STOP, "StopExpression", {"expression": expression.text}, complete=True)
-        return self.scheduler.judge(record.trial, flat, loss)
+        # The one place where a pause is carried out or not. There are no checkpoints yet, and without one a trial that was
+        # paused would begin again from its first step, as in Ray.
+        return self.scheduler.judge(record.trial, flat, loss).unless_paused("there is no checkpoint to go on from")
 
     def _is_true(self, expression: Expression, record: Reported, flat: Flat) -> bool:
         """Ask `stop.expression` about a report, nested as it came, and with what was filled in; what fails is false."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -101,6 +101,13 @@ class Verdict:
     reason: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = False
+
+    def unless_paused(self, why_not: str) -> Verdict:
+        """Let the trial go on where it would be paused; the facts then say so, and why not."""
+        if self.decision is not Decision.PAUSE:
+            return self
+        facts = {**self.facts, "wanted": Decision.PAUSE.value, "why_not": why_not}
+        return replace(self, decision=Decision.CONTINUE, facts=facts)
 
 
 CONTINUE = Verdict(Decision.CONTINUE)
