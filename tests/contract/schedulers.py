@@ -14,7 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kubetune_operator import status
+from kubetune_operator.core.records import End
+from kubetune_operator.core.spec import Failure
 from kubetune_operator.core.trials import Decision, Flat, Mode, Objective, Scheduler, SchedulerState, Verdict
+from tests.sim.world import WELL, Script, World, refold, spec
 
 MISSING = object()
 NO_TIMES = [MISSING, None, "7", "", True, math.nan, math.inf, -math.inf, [1], {}]
@@ -54,6 +58,21 @@ def steps() -> st.SearchStrategy[list[Step]]:
     values = st.sampled_from(VALUES) | st.sampled_from(NO_VALUES) | st.integers(0, 9)
     report = st.builds(Step, trials, times, values)
     return st.lists(st.one_of(report, report, report, st.builds(Step, trials, ends=st.booleans())), max_size=40)
+
+
+def programs(time_attr: str) -> st.SearchStrategy[dict[tuple[int, int], Script]]:
+    """Draw what the attempts of an experiment's trials do; one that is not drawn ends without a word."""
+    line = st.fixed_dictionaries(
+        {},
+        optional={
+            time_attr: st.sampled_from(TIMES) | st.integers(0, 9),
+            OBJECTIVE.metric: st.sampled_from(VALUES),
+            "note": st.just("x"),
+        },
+    ).filter(bool)
+    end = st.sampled_from([WELL, WELL, End(exit_code=3), End(signal=9)])
+    script = st.builds(Script, st.lists(line, max_size=6), end, st.sampled_from(["", "", "evicted"]), st.booleans())
+    return st.dictionaries(st.tuples(st.integers(0, 5), st.integers(0, 1)), script, min_size=6, max_size=12)
 
 
 class SchedulerContract:
@@ -150,6 +169,48 @@ class SchedulerContract:
             if not step.ends:
                 assert state.compared_with(step.trial, flat) == peers
                 reported.add(step.trial)
+
+    @given(steps(), st.integers(0, 5), st.sampled_from(TIMES), st.sampled_from([math.nan, math.inf, -math.inf, 10**400]))
+    @inherited
+    def test_what_is_not_finite_fares_no_better_than_anything_finite(
+        self, events: list[Step], trial: int, time: float, worst: float
+    ) -> None:
+        """Where a finite value is stopped, so is one that is not."""
+        state = self.scheduler().begin(7)
+        for step in events:
+            self.take(state, step)
+        finite = {self.judge(state, Step(trial, time, value)).decision for value in VALUES if abs(value) < math.inf}
+        if finite != {Decision.CONTINUE}:
+            assert self.judge(state, Step(trial, time, worst)).decision is not Decision.CONTINUE
+
+    @given(steps(), st.integers(0, 40))
+    @inherited
+    def test_a_trial_that_ends_in_silence_is_as_good_as_none(self, events: list[Step], when: int) -> None:
+        """Its program never began, or never reported: nobody else is judged by it."""
+        with_it, without = self.scheduler().begin(7), self.scheduler().begin(7)
+        for place, step in enumerate(events):
+            if place == when:
+                with_it.ended(99)
+            self.take(with_it, step)
+            self.take(without, step)
+        assert self.probe(with_it) == self.probe(without)
+
+    @given(data=st.data())
+    @settings(inherited, max_examples=15)
+    def test_whatever_programs_do_the_experiment_ends_and_its_best_is_finite(self, data: st.DataObject) -> None:
+        """No crash, no stall, never the best; and its journal, read again, leads to the same.
+
+        Not finite and missing values, times that go back or are missing, retries, reports after a stop, no report at all.
+        """
+        scripts = data.draw(programs(self.time_attr))
+        wanted = spec(objective=OBJECTIVE, scheduler=self.scheduler(), max_concurrent=3, failure=Failure(max_failures=1))
+        world = World(wanted, lambda trial, attempt, params: scripts.get((trial, attempt), Script([]))).run()
+        trials, best = world.history.trials, status.best(world.history)
+        assert all(trial.outcome for trial in trials)
+        worth = [trial.loss for trial in trials if trial.loss is not None and math.isfinite(trial.loss)]
+        assert (best is None) == (not worth)
+        assert best is None or best.loss in worth
+        assert refold(wanted, world.records).trials == trials
 
     @pytest.mark.parametrize("time", TIMES, ids=lambda time: f"t={time:.4g}" if abs(time) < 2**1000 else "t=huge")
     def test_any_number_is_taken(self, time: float) -> None:
