@@ -82,16 +82,17 @@ class Naive:
 class NaiveAsha(Naive):
     """ASHA.
 
-    1. A report without a time or without a value, or of a trial that has ended, changes nothing: CONTINUE.
-    2. At max_t or later: STOP, whatever the value.
-    3. The milestones are grace, grace*factor, grace*factor^2, ... up to and including max_t. Bracket s lacks the first s.
-    4. A report counts at the highest milestone of its trial's bracket that it has reached, and nowhere else.
-    5. The first report of a trial that counts at a milestone is the trial's entry there, for ever.
-    6. A trial is judged at the milestone where its report counts, unless it has its entry there already.
-    7. The cutoff is the quantile 1 - 1/factor of the entries of the bracket there, place (n-1) * (1 - 1/factor),
-       interpolated in proportion; it is exact, and what lies between a score and the worst of all is the worst of all.
-    8. STOP if the score is below the cutoff. No entries, no cutoff, no STOP.
-    9. Not finite is the worst of all. It is STOPped as soon as the rung has a finite entry.
+     1. A report without a time or without a value, or of a trial that has ended, changes nothing: CONTINUE.
+     2. At max_t or later: STOP, whatever the value.
+     3. The milestones are grace, grace*factor, grace*factor^2, ... up to and including max_t. Bracket s lacks the first s.
+     4. A report counts at the highest milestone of its trial's bracket that it has reached, and nowhere else.
+     5. The first report of a trial that counts at a milestone is the trial's entry there, for ever.
+     6. A trial is judged at the milestone where its report counts, unless it has its entry there already.
+     7. The cutoff is the quantile 1 - 1/factor of the entries of the bracket there, place (n-1) * (1 - 1/factor),
+        interpolated in proportion; it is exact, and what lies between a score and the worst of all is the worst of all.
+     8. STOP if the score is below the cutoff. No entries, no cutoff, no STOP.
+     9. Not finite is the worst of all. It is STOPped as soon as the rung has a finite entry.
+    10. A report that counts at a milestone is compared with the entries of the others there.
     """
 
     def __init__(self, rules: Rules, bracket_of: Callable[[int], int]) -> None:
@@ -113,6 +114,14 @@ class NaiveAsha(Naive):
             return Verdict(Decision.CONTINUE)
         others = list(self.entries(self.bracket_of(trial), milestone).values())
         return Verdict(Decision.STOP if self.fails(score, others) else Decision.CONTINUE)
+
+    def compared_with(self, trial: int, flat: Mapping[str, Any]) -> dict[int, float]:
+        """Give the others' entries as losses (rule 10)."""
+        time = self.time(flat)
+        milestone = None if time is None or time >= self.rules.max_t else self.counts_at(trial, time)
+        if milestone is None:
+            return {}
+        return _losses(self.entries(self.bracket_of(trial), milestone), trial)
 
     def milestones(self) -> list[Fraction]:
         """List the times of the rungs (rule 3)."""
@@ -203,6 +212,11 @@ class NaiveMedian(Naive):
                 found[trial] = self.mean(scores)
         return found
 
+    def compared_with(self, trial: int, flat: Mapping[str, Any]) -> dict[int, float]:
+        """Give the peers' means as losses (rules 3 and 4)."""
+        time = self.time(flat)
+        return {} if time is None or time < self.rules.grace_period else _losses(self.peers(time), trial)
+
     def window(self, trial: int, time: Fraction) -> list[Score]:
         """Collect a trial's scores that count at a time (rule 3)."""
         return [score for one, each, score in self.reports if one == trial and self.rules.grace_period <= each <= time]
@@ -227,3 +241,8 @@ class NaiveMedian(Naive):
         if best == WORST:
             return any(mean != WORST for mean in means)
         return best < self.median(means)
+
+
+def _losses(scores: Mapping[int, Score], trial: int) -> dict[int, float]:
+    """Give the scores of all but one trial as losses."""
+    return {other: math.inf if score == WORST else -float(score[1]) for other, score in scores.items() if other != trial}

@@ -99,6 +99,24 @@ def test_median_stopping_decides_as_the_naive_implementation(experiment: tuple[M
     assert answers(median(rules), rules, events) == answers(NaiveMedian(rules), rules, events)
 
 
+@given(experiments())
+@settings(max_examples=100, deadline=None)
+def test_median_stopping_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[MedianRules, list[Event]]) -> None:
+    """Who is compared with whom, and what each stands for, is what the rules say."""
+    rules, events = experiment
+    state, naive = median(rules), NaiveMedian(rules)
+    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
+    for trial, time, value in events:
+        if time is END:
+            state.ended(trial)
+            naive.ended(trial)
+            continue
+        flat = {"t": time, "value": value}
+        assert state.compared_with(trial, flat) == naive.compared_with(trial, flat)
+        state.observe(trial, flat, loss(value))
+        naive.observe(trial, flat, loss(value))
+
+
 class FurthestInPlaceOfTheLatest(NaiveMedian):
     """A trial that began anew still counts where it had been before."""
 

@@ -97,7 +97,7 @@ class AshaState:
 
     def compared_with(self, trial: int, flat: Flat) -> Mapping[int, float]:
         """Give the losses of the others at the rung that this report has reached."""
-        time = self._time(flat)
+        time = time_of(flat, self._settings.time_attr)
         if time is None or time >= self._settings.max_t:
             return {}
         rung = self._reached(self._bracket_of(trial), time)

@@ -105,6 +105,14 @@ class MedianStoppingState:
         """Ignore what still arrives from this trial; what it has reported stays."""
         self._done.add(trial)
 
+    def compared_with(self, trial: int, flat: Flat) -> Mapping[int, float]:
+        """Give what the others stand for at the time of this report."""
+        time = time_of(flat, self.settings.time_attr)
+        if time is None or time < self.settings.grace_period:
+            return {}
+        standings = ((other, curve.standing(time)) for other, curve in self._curves.items() if other != trial)
+        return {other: average for other, average in standings if average is not None}
+
     def median(self, averages: Sequence[float], left_out: int) -> float:
         """Give the median of averages in order, without the one at the place `left_out` (past the end: of all)."""
         last = len(averages) - 1 - (left_out < len(averages))
