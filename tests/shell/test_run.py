@@ -193,6 +193,42 @@ def test_when_what_starts_the_agents_is_killed_the_trials_that_run_go_on_and_oth
 
 
 @pytest.mark.slow
+def test_median_stopping_stops_what_learns_too_slowly_or_diverges_and_says_why(kubetune: Kubetune, tmp_path: Path) -> None:
+    """A line fitted by gradient descent: three good learning rates, one so small that nothing moves, one that overflows.
+
+    All begin with the same loss: at step 1 each ties with the median, and nobody is stopped.
+    """
+    fit = (
+        "import math, kubetune\n"
+        "points, slope, start = [(x / 10, x / 5 + 1) for x in range(10)], 0.0, 0.0\n"
+        "for epoch in range(40):\n"
+        "    errors = [(slope * x + start - y, x) for x, y in points]\n"
+        "    slope -= kubetune.params()['lr'] * sum(error * x for error, x in errors)\n"
+        "    start -= kubetune.params()['lr'] * sum(error for error, _ in errors)\n"
+        "    loss = sum(error * error for error, _ in errors)\n"
+        "    kubetune.report(loss=loss if loss < 1e9 else math.nan, wait=True)\n"
+    )
+    run = kubetune(
+        fit,
+        objective={"metric": "loss", "mode": "Minimize"},
+        parameters=[{"name": "lr", "gridSearch": [0.1, 0.05, 0.02, 1e-6, 1e6]}],
+        maxConcurrentTrials=1,
+        scheduler={"medianStopping": {"timeAttr": "training_iteration", "gracePeriod": 1, "minSamplesRequired": 3}},
+    )
+    assert run.code == 0, run.out + run.err
+    assert [len(run.rows(number)) for number in range(5)] == [40, 40, 40, 2, 2]
+    assert [run.rows(number)[-1]["reason"] for number in range(5)] == ["Completed"] * 3 + ["MedianStopping"] * 2
+    assert run.rows(4)[-1]["loss"] == "NaN"
+    shown = command(tmp_path, "show", str(run.folder)).out
+    assert shown.count("median stopping") == 2
+    journal = [json.loads(line) for line in next(run.folder.glob("journal.*.jsonl")).read_text().splitlines()]
+    last = [record["facts"] for record in journal if record.get("kind") == "decided" and record["trial"] == 3][-1]
+    averages = sorted(sum(row["loss"] for row in run.rows(number)[:2]) / 2 for number in range(3))
+    assert last["median_loss"] == pytest.approx(averages[1])
+    assert (last["time"], last["peers"], last["best_loss"]) == (2, 3, min(row["loss"] for row in run.rows(3)))
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_resume_goes_on_with_the_same_trials(kubetune: Kubetune, tmp_path: Path) -> None:
     slow = (
         "import time, kubetune\nfor i in range(3):\n    kubetune.report(accuracy=kubetune.params()['x'])\n    time.sleep(0.3)\n"
