@@ -171,7 +171,7 @@ bench-local: .venv/.dev ## trials per second of `kubetune run`, beside Ray Tune
 	@$(BIN)/python -m tests.bench.local
 
 .PHONY: bench-decisions
-bench-decisions: .venv/.dev ## what one ASHA decision costs, up to 100,000 trials, beside Ray Tune
+bench-decisions: .venv/.dev ## what a decision of ASHA and median stopping costs, up to 100,000 trials, beside Ray Tune and Optuna
 	@$(BIN)/python -m tests.bench.decisions
 
 .PHONY: bench-simulate

@@ -1,55 +1,55 @@
-"""What one ASHA decision costs with 100 to 100,000 trials at the rung, beside a bare bisect and beside Ray's: `make bench-decisions`.
+"""What one decision costs among 100 to 100,000 trials, beside a bare bisect and beside other tuners' own: `make bench-decisions`.
 
-A decision is `judge` and `observe` of one report of a trial that is new at the rung. All three meet the same losses in
-the same run; each figure is the median of repeats, each on a rung filled anew. Exits 1 when a goal is missed or a
-side cannot be measured.
+A decision is `judge` and `observe` of one report of a trial that is new at the rung (ASHA) or at the step (median stopping).
+All sides meet as many trials in the same run; each figure is the median of repeats, each on a state filled anew. Exits 1
+when a goal is missed or a side cannot be measured.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import subprocess
 import sys
-import time
-from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from kubetune_operator.core.schedulers.asha import Asha
-from tests.bench import peers
+from tests.bench import deciders, peers
 
-# Trials at the rung -> decisions in one repeat (few, so that the rung stays about as full), repeats.
-OURS = {100: (20, 200), 1_000: (100, 60), 10_000: (500, 15), 100_000: (1_000, 7)}
-RAYS = {100: (20, 20), 1_000: (20, 20), 10_000: (10, 9), 100_000: (5, 7)}  # it works its cutoff out anew each time
-LIMIT = 300  # seconds for Ray
+Sizes = Mapping[int, tuple[int, int]]  # trials -> decisions in one repeat (few, so that it stays about as full), repeats
+
+OURS: Sizes = {100: (20, 200), 1_000: (100, 60), 10_000: (500, 15), 100_000: (1_000, 7)}
+ANEW: Sizes = {100: (20, 20), 1_000: (20, 10), 10_000: (5, 7), 100_000: (2, 3)}  # at times that do not repeat: no goal
+LIMIT = 300  # seconds for a peer
 TIMES_FLOOR = 10  # ours to the floor's, at each size
-TIMES_GROWTH = 10  # ours at the largest size to ours at the smallest
+TIMES_GROWTH = 10  # ours at the largest size to ours at the smallest, of ASHA
 
 
 class SideFailed(Exception):
     """One side did not do what is measured."""
 
 
-class Floor:
-    """The least that finds a cutoff and keeps a loss: a sorted list for each rung, doubles, no brackets, no words."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another tuner's scheduler: in whose environment it is, the script that times it, and how often (it may be slow)."""
 
-    def __init__(self, losses: Sequence[float]) -> None:
-        self.rungs: list[tuple[int, list[float]]] = [(64, []), (16, []), (4, []), (1, sorted(losses))]
+    title: str
+    venv: str
+    rule: str
+    sizes: Sizes
 
-    def stops(self, time: int, loss: float) -> bool:
-        """Compare a loss with the cutoff and keep it."""
-        for milestone, losses in self.rungs:
-            if time >= milestone:
-                place = (len(losses) - 1) / 4
-                low = int(place)
-                cutoff = losses[low] + (losses[low + 1] - losses[low]) * (place - low)
-                insort(losses, loss)
-                return loss > cutoff
-        return False
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One rule, with all who carry it out."""
+
+    title: str
+    where: str
+    ours: deciders.Decider
+    floor: deciders.Decider
+    peers: Sequence[Peer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,91 +59,90 @@ class Row:
     trials: int
     ours: float
     floor: float
-    ray: float
+    peers: Sequence[float]
+
+
+RAY_ASHA = Peer("Ray 2.60", "ray", "asha", {100: (20, 20), 1_000: (20, 20), 10_000: (10, 9), 100_000: (5, 7)})
+RAY_MEDIAN = Peer("Ray 2.60", "ray", "median", {100: (20, 10), 1_000: (10, 5), 10_000: (3, 5), 100_000: (1, 3)})
+OPTUNA_MEDIAN = Peer("Optuna 5", "optuna", "median", {100: (20, 10), 1_000: (10, 5), 10_000: (5, 5), 100_000: (3, 3)})
+ASHA = Contest("ASHA", "at the rung", deciders.asha, deciders.asha_floor, [RAY_ASHA])
+MEDIAN = Contest("median stopping", "at the step", deciders.median, deciders.median_floor, [RAY_MEDIAN, OPTUNA_MEDIAN])
 
 
 def main() -> int:
-    """Measure all sides, print the table, check the goals."""
+    """Measure all sides of each rule, print the tables, check the goals."""
     try:
-        rays = ray(peers.venv("ray"))
+        pythons = {venv: peers.venv(venv) for venv in ("ray", "optuna")}
+        asha, stopping = (rows(contest, pythons) for contest in (ASHA, MEDIAN))
     except (SideFailed, peers.PeerMissing) as error:
         print(f"bench-decisions: {error}", file=sys.stderr)
         return 1
-    rows = [Row(trials, *measure(trials, *sizes), rays[trials]) for trials, sizes in OURS.items()]
-    print("microseconds for one ASHA decision, by the number of trials at the rung (medians)")
-    print(f"{'trials':>8}{'kubetune':>12}{'bisect floor':>14}{'Ray 2.60':>12}{'to floor':>10}{'Ray to ours':>13}")
-    for row in rows:
-        print(
-            f"{row.trials:8}{row.ours:12.2f}{row.floor:14.2f}{row.ray:12.1f}{row.ours / row.floor:10.1f}{row.ray / row.ours:13.0f}"
-        )
-    missed = list(goals(rows))
+    table(ASHA, asha)
+    table(MEDIAN, stopping)
+    anew = ", ".join(f"{measure(deciders.median_anew, size, *often):.0f} among {size}" for size, often in ANEW.items())
+    print(f"at a time that does not repeat, as seconds do not: {anew}\n")
+    missed = [*to_floor(ASHA, asha), *growth(ASHA, asha), *to_floor(MEDIAN, stopping)]
     return 1 if missed else 0
 
 
-def goals(rows: Sequence[Row]) -> Iterator[str]:
-    """Print each goal with what was reached; give those that were missed."""
-    ratios = [(row.ours / row.floor, TIMES_FLOOR, f"times the floor with {row.trials} trials at the rung") for row in rows]
-    first, last = rows[0], rows[-1]
-    growth = f"times our own cost with {first.trials} trials, with {last.trials}"
-    for ratio, wanted, words in [*ratios, (last.ours / first.ours, TIMES_GROWTH, growth)]:
-        print(f"{'reached' if ratio <= wanted else 'MISSED '}  {ratio:.1f} {words} (goal: at most {wanted})")
-        if ratio > wanted:
-            yield words
+def rows(contest: Contest, pythons: Mapping[str, Path]) -> list[Row]:
+    """Measure all sides of a rule at each size; ours and the floor take turns, so that a busy machine troubles both."""
+    others = [timed(peer, pythons[peer.venv]) for peer in contest.peers]
+    found = []
+    for trials, (decisions, repeats) in OURS.items():
+        turns = [
+            [decider(*losses(trials, decisions, seed)) for decider in (contest.ours, contest.floor)] for seed in range(repeats)
+        ]
+        ours, floor = (median(side) for side in zip(*turns, strict=True))
+        found.append(Row(trials, ours, floor, [times[trials] for times in others]))
+    return found
 
 
-def measure(trials: int, decisions: int, repeats: int) -> tuple[float, float]:
-    """Give the medians of ours and of the floor; they take turns, so that a busy machine troubles both."""
-    ours, floors = [], []
-    for repeat in range(repeats):
-        rng = random.Random(repeat)
-        filled = [rng.random() for _ in range(trials)]
-        fresh = [rng.random() for _ in range(decisions)]
-        ours.append(kubetune(filled, fresh))
-        floors.append(floor(filled, fresh))
-    return median(ours), median(floors)
+def measure(decider: deciders.Decider, trials: int, decisions: int, repeats: int) -> float:
+    """Give the median of one side at one size."""
+    return median(decider(*losses(trials, decisions, seed)) for seed in range(repeats))
 
 
-def kubetune(filled: Sequence[float], fresh: Sequence[float]) -> float:
-    """Time our scheduler by its protocol, with the settings that Ray and we have by default."""
-    state = Asha().begin(7)
-    for trial, loss in enumerate(filled):
-        state.observe(trial, {"training_iteration": 1, "loss": loss}, loss)
-    reports = [(trial, {"training_iteration": 1, "loss": loss}, loss) for trial, loss in enumerate(fresh, len(filled))]
-
-    def decide() -> None:
-        for trial, flat, loss in reports:
-            state.judge(trial, flat, loss)
-            state.observe(trial, flat, loss)
-
-    return clock(decide) / len(fresh)
+def losses(trials: int, decisions: int, seed: int) -> tuple[list[float], list[float]]:
+    """Draw the losses of those who are there, and of those whose decisions are timed."""
+    rng = random.Random(seed)
+    return [rng.random() for _ in range(trials)], [rng.random() for _ in range(decisions)]
 
 
-def floor(filled: Sequence[float], fresh: Sequence[float]) -> float:
-    """Time the floor."""
-    bare = Floor(filled)
-
-    def decide() -> None:
-        for loss in fresh:
-            bare.stops(1, loss)
-
-    return clock(decide) / len(fresh)
-
-
-def clock(work: Callable[[], None]) -> float:
-    """Time one call, in microseconds, without the garbage collector (as timeit does)."""
-    gc.collect()
-    gc.disable()
-    try:
-        started = time.perf_counter_ns()
-        work()
-        return (time.perf_counter_ns() - started) / 1000
-    finally:
-        gc.enable()
+def table(contest: Contest, found: Sequence[Row]) -> None:
+    """Print what was measured."""
+    print(f"microseconds for one decision of {contest.title}, by the number of trials {contest.where} (medians)")
+    titles = "".join(f"{peer.title:>12}{'to ours':>9}" for peer in contest.peers)
+    print(f"{'trials':>8}{'kubetune':>12}{'bisect floor':>14}{'to floor':>10}{titles}")
+    for row in found:
+        others = "".join(f"{peer:12.1f}{peer / row.ours:9.0f}" for peer in row.peers)
+        print(f"{row.trials:8}{row.ours:12.2f}{row.floor:14.2f}{row.ours / row.floor:10.1f}{others}")
 
 
-def ray(python: Path) -> dict[int, float]:
-    """Have Ray's own scheduler timed by its own python; give the medians by size."""
-    command = [str(python), str(Path(__file__).with_name("ray_decisions.py")), json.dumps(RAYS)]
+def to_floor(contest: Contest, found: Sequence[Row]) -> Iterator[str]:
+    """Give the sizes at which ours costs too much beside the floor."""
+    for row in found:
+        words = f"times the floor of {contest.title} with {row.trials} trials {contest.where}"
+        yield from goal(row.ours / row.floor, TIMES_FLOOR, words)
+
+
+def growth(contest: Contest, found: Sequence[Row]) -> Iterator[str]:
+    """Give the largest size, if ours costs too much there beside our own at the smallest."""
+    first, last = found[0], found[-1]
+    words = f"times our own cost of {contest.title} with {first.trials} trials, with {last.trials}"
+    yield from goal(last.ours / first.ours, TIMES_GROWTH, words)
+
+
+def goal(ratio: float, wanted: float, words: str) -> Iterator[str]:
+    """Print a goal with what was reached; give it if it was missed."""
+    print(f"{'reached' if ratio <= wanted else 'MISSED '}  {ratio:.1f} {words} (goal: at most {wanted})")
+    if ratio > wanted:
+        yield words
+
+
+def timed(peer: Peer, python: Path) -> dict[int, float]:
+    """Have another tuner's own scheduler timed by its own python; give the medians by size."""
+    command = [str(python), str(Path(__file__).with_name(f"{peer.venv}_decisions.py")), peer.rule, json.dumps(peer.sizes)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=LIMIT)
     except subprocess.TimeoutExpired:
