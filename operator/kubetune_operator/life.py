@@ -109,18 +109,24 @@ class Life:
                     self._over = settled(resource, self._shared.volume.identity)
                     if not self._over:
                         await self._take_up(resource)
-                if self._open is not None:
-                    await self._work(self._open)
+                if self._open is not None and await self._work(self._open):
+                    self._over = True
+                    await self._let_go()
                 await self._expire(resource)
                 if not await self._ring(RESYNC if self._over else self._patience):
                     self._patience = min(2 * self._patience, RESYNC)
         except _Gone:
             logger.info("%s/%s: is gone", *self._place)
         finally:
-            self._shared.statuses.forget(self._place)
-            if self._open is not None:
-                await self._open.output.close()
-                await self._open.experiment.close()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Hold nothing of it in memory any more; should it go on, its journal is read again."""
+        opened, self._open = self._open, None
+        self._shared.statuses.forget(self._place)
+        if opened is not None:
+            await opened.output.close()
+            await opened.experiment.close()
 
     def hear_pod(self, pod: Object, *, deleted: bool) -> None:
         """Take note of an event on one of its pods."""
@@ -185,10 +191,12 @@ class Life:
                 raise _Gone
             return str(found["metadata"]["uid"])
 
-    async def _ring(self, patience: float = RESYNC) -> bool:
+    async def _ring(self, patience: float | None = None) -> bool:
         """Wait for the bell, or for long enough; say whether it rang."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):  # wait_for loses a cancellation that comes with the bell
+            async with asyncio.timeout(
+                RESYNC if patience is None else patience
+            ):  # wait_for loses a cancellation that comes with the bell
                 await self.bell.wait()
         await asyncio.sleep(DEBOUNCE)
         rang = self.bell.is_set()
@@ -316,8 +324,8 @@ class Life:
 
     # --- at work ---
 
-    async def _work(self, opened: _Open) -> None:
-        """Turn until it is finished, taking over edits meanwhile."""
+    async def _work(self, opened: _Open) -> bool:
+        """Turn until it is finished, taking over edits meanwhile; say whether nothing is left to be done: else it goes on."""
         history = opened.experiment.history
         while history.finished is None:
             turning = asyncio.create_task(opened.reconciler.run())
@@ -335,17 +343,21 @@ class Life:
                 await asyncio.gather(turning, rung, return_exceptions=True)
         self._offer()
         clearing = asyncio.create_task(opened.pods.clear())
-        written = False
+        written = over = False
         try:
             while history.finished is not None:  # an edit may have it go on
                 written = written or self._tables(opened)
-                await self._ring()
+                rang = await self._ring()
                 resource = await self._read()
                 await self._expire(resource)
                 await self._take_over(resource)
+                if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
+                    over = True
+                    break
         finally:
             clearing.cancel()
             await asyncio.gather(clearing, return_exceptions=True)
+        return over
 
     def _tables(self, opened: _Open) -> bool:
         """Write the last tables; where they cannot be, that is tried again."""

@@ -278,7 +278,7 @@ async def test_what_is_in_the_way_of_its_folder_holds_up_no_other(tmp_path: Path
             assert str(there) in message
             assert "it goes on by itself" in message
             assert server.condition("Finished")["status"] == "False"
-            assert server.reasons() == ["FolderUnusable"]
+            await until(lambda: server.reasons() == ["FolderUnusable"])
             assert not operator.failures
             there.rename(tmp_path / "away")
             server.rings(server.tunes["exp"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubetune_operator import life
 from kubetune_operator.core.records import End
 from tests.shell.lives import Json, Operator, Server, body, merged, operating, served, until
 
@@ -32,6 +34,11 @@ async def report(operator: Operator, server: Server, trial: int, *, ends: bool =
 def shown(server: Server) -> Json:
     found: Json = server.tunes["exp"].get("status") or {}
     return found
+
+
+def files_held() -> set[Path]:
+    """Give the files that this process has open."""
+    return {found.readlink() for found in Path("/proc/self/fd").iterdir() if os.path.lexists(found)}
 
 
 async def test_of_the_best_trial_nothing_is_an_earlier_ones(tmp_path: Path) -> None:
@@ -59,6 +66,30 @@ async def test_one_that_goes_on_has_no_end_any_more(tmp_path: Path) -> None:
         assert "finishTime" not in shown(server)
 
 
+async def test_one_that_has_finished_is_not_held_in_memory_and_goes_on_when_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "RESYNC", 1.0)
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await report(operator, server, 0, accuracy=0.5)
+        token = f"exp-00000-0 {server.pods['exp-00000-0']['metadata']['uid']}"
+        journal = operator.folder().path / "journal.1.jsonl"
+        assert journal in files_held()
+        server.refused_deletions = 3  # a second, two and four: its pod is not let go of before it is on its way out
+        await report(operator, server, 0, ends=True, accuracy=0.75)
+        await until(lambda: server.condition("Finished").get("status") == "True")
+        await until(lambda: journal not in files_held())
+        assert not server.pods
+        assert await operator.answer(*token.split()) == "410"
+        done = shown(server)
+        server.apply(body(numSamples=2))
+        await report(operator, server, 1, ends=True, accuracy=0.25)
+        await until(lambda: shown(server)["progress"] == "2/2" and server.condition("Finished")["status"] == "True")
+        assert shown(server)["bestTrial"] == done["bestTrial"]
+        assert not operator.failures
+
+
 async def test_once_its_time_to_live_is_over_it_is_deleted_and_its_results_are_not(tmp_path: Path) -> None:
     async with served() as (server, api), operating(server, api, tmp_path) as operator:
         server.apply(body(numSamples=1, ttlSecondsAfterFinished=1))
@@ -80,7 +111,7 @@ async def test_so_is_one_whose_spec_was_refused(tmp_path: Path) -> None:
     async with served() as (server, api), operating(server, api, tmp_path):
         server.apply(wrong)
         await until(lambda: "exp" not in server.tunes, seconds=5)
-        assert server.reasons() == ["InvalidSpec"]
+        await until(lambda: server.reasons() == ["InvalidSpec"])
 
 
 @pytest.mark.parametrize(

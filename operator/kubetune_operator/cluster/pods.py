@@ -116,6 +116,11 @@ class Pods:
         """What keeps pods from beginning, as last seen."""
         return {**self._troubles, **self._refused}
 
+    @property
+    def cleared(self) -> bool:
+        """Say whether `clear` has nothing left to do, as far as is known."""
+        return not self._seen
+
     def capacity(self) -> int | None:
         """Set no bound: the scheduler of the cluster does."""
         return None
@@ -202,14 +207,12 @@ class Pods:
 
     async def delete(self, key: Key) -> None:
         """Delete the pod of this attempt."""
-        seen = self._seen.get(key)
-        if seen is not None and seen.there:
+        if (seen := self._seen.get(key)) is not None and seen.there:
             await self._delete(key, seen)
 
     async def forget(self, key: Key) -> None:
         """Take note that an attempt is closed."""
-        if key in self._seen:
-            await self._clear([key])
+        await self._clear({key} & self._seen.keys())
 
     async def clear(self) -> None:
         """Once the experiment has ended: delete what is left of it, for as long as this runs; no turn does any more."""
