@@ -91,6 +91,34 @@ def test_applying_again_changes_nothing(operator: Operator, kubectl: Kubectl, tm
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
+GROWING = """
+import time, kubetune
+if kubetune.params()["layers"] == 1:
+    kubetune.report(accuracy=0.5, loss=1.5)
+else:
+    time.sleep(3)
+    kubetune.report(accuracy=0.75)
+time.sleep(3)
+"""
+
+
+def test_of_the_best_trial_nothing_is_an_earlier_ones(operator: Operator, kubectl: Kubectl) -> None:
+    """The API server merges what it is sent: what only the first one had must go."""
+    grid = [
+        {"name": "layers", "gridSearch": [1, 2]},
+        {"name": "dropout", "uniform": {"low": 0.1, "high": 0.5}, "when": "params.layers == 1"},
+    ]
+    kubectl.apply(body("growing", GROWING, parameters=grid, numSamples=1, scheduler={}))
+    kubectl.until("tune", "growing", lambda one: "loss" in str((one.get("status") or {}).get("bestTrial")), seconds=90)
+    best = finished(kubectl, "growing", seconds=90)["status"]["bestTrial"]
+    assert (best["name"], best["value"], best["params"]) == ("growing-00001", "0.75", {"layers": 2})
+    assert "loss" not in best["metrics"]
+    kubectl("patch", "tune", "growing", "--type=merge", "--patch", '{"spec": {"numSamples": 2}}')
+    found = kubectl.until("tune", "growing", lambda one: condition(one, "Finished") == "False")
+    assert "finishTime" not in found["status"], "it goes on"
+    finished(kubectl, "growing", seconds=90)
+
+
 def test_what_kubectl_users_expect_works(operator: Operator, kubectl: Kubectl) -> None:
     kubectl.apply(body("habits", steady(4, 1), numSamples=4, maxConcurrentTrials=1, scheduler={}))
     kubectl.until("tune", "habits", lambda one: _running(one) == 1)
@@ -123,16 +151,17 @@ def _running(found: Manifest) -> int:
     return running
 
 
+@pytest.mark.parametrize("cascade", ["background", "foreground"])
 def test_a_deleted_experiment_loses_its_pods_and_keeps_its_results(
-    operator: Operator, kubectl: Kubectl, figures: Figures, tmp_path: Path
+    operator: Operator, kubectl: Kubectl, figures: Figures, tmp_path: Path, cascade: str
 ) -> None:
     slow = write(tmp_path, "gone", PROGRAM + "import time; time.sleep(600)\n", numSamples=2)
     kubectl("apply", "--filename", str(slow))
     found = kubectl.until("tune", "gone", lambda one: bool((one.get("status") or {}).get("bestTrial")), seconds=90)
     folder = f"{kubectl.namespace}/gone.{found['metadata']['uid'][:8]}"
     before = operator.reports(folder)
-    kubectl("delete", "tune", "gone", "--wait=false")
-    figures.say("deleted experiment to pods gone, seconds", gone(kubectl, "gone", seconds=10), 10)
+    kubectl("delete", "tune", "gone", "--wait=false", f"--cascade={cascade}")
+    figures.say(f"experiment deleted in the {cascade} to pods gone, seconds", gone(kubectl, "gone", seconds=10), 10)
     after = operator.reports(folder)
     assert before
     assert {trial: after[trial][: len(rows)] for trial, rows in before.items()} == before
