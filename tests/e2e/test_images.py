@@ -14,16 +14,18 @@ from tests.e2e import images
 from tests.e2e.experiments import body, finished, gone, pods
 from tests.e2e.followed import watched
 from tests.e2e.kubectl import Kubectl, Manifest
-from tests.e2e.product import ROOT, Operator, condition
+from tests.e2e.product import ROOT, Figures, Operator, condition
 
 SAID = b"what a program of its own image says\n"
 REPORTS, FAILS = "localhost/e2e/reports:1", "localhost/e2e/fails:1"
 PYTHON = {"image": "python:3.13-slim", "securityContext": {"runAsUser": 65534}}  # its own user is root
 
 
-def test_the_quickstart_runs_unchanged(operator: Operator, kubectl: Kubectl) -> None:
+def test_the_quickstart_runs_unchanged(operator: Operator, kubectl: Kubectl, figures: Figures) -> None:
+    began = time.monotonic()
     kubectl("apply", "--filename", str(ROOT / "examples/quickstart.yaml"))
     found = finished(kubectl, "quickstart", seconds=180)
+    figures.say("the quickstart from apply to its end, seconds", time.monotonic() - began, 90)
     assert found["status"]["state"] == "Completed"
     assert found["status"]["progress"] == "12/12"
     assert float(found["status"]["bestTrial"]["value"]) < 0.3

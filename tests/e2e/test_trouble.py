@@ -35,7 +35,9 @@ def test_a_program_that_takes_more_memory_than_its_limit(operator: Operator, kub
     kubectl.apply(wanted)
     found = finished(kubectl, "hungry", seconds=120)
     assert found["status"]["state"] == "OOMKilled", found["status"]
-    assert "ExperimentFinished" in kubectl("events", "--for", "tuneexperiment/hungry")
+    events = kubectl("events", "--for", "tuneexperiment/hungry")
+    assert "trial 0: OOMKilled: " in events
+    assert "OOMKilled: the first 2 trials all failed alike: " in events
     said = operator.read(f"{kubectl.namespace}/hungry/hungry-00000/error.txt").decode()
     assert "OOMKilled" in said
     assert "exit code 137" in said
