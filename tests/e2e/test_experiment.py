@@ -96,7 +96,6 @@ import time, kubetune
 if kubetune.params()["layers"] == 1:
     kubetune.report(accuracy=0.5, loss=1.5)
 else:
-    time.sleep(3)
     kubetune.report(accuracy=0.75)
 time.sleep(3)
 """
@@ -108,7 +107,7 @@ def test_of_the_best_trial_nothing_is_an_earlier_ones(operator: Operator, kubect
         {"name": "layers", "gridSearch": [1, 2]},
         {"name": "dropout", "uniform": {"low": 0.1, "high": 0.5}, "when": "params.layers == 1"},
     ]
-    kubectl.apply(body("growing", GROWING, parameters=grid, numSamples=1, scheduler={}))
+    kubectl.apply(body("growing", GROWING, parameters=grid, numSamples=1, maxConcurrentTrials=1, scheduler={}))
     kubectl.until("tune", "growing", lambda one: "loss" in str((one.get("status") or {}).get("bestTrial")), seconds=90)
     best = finished(kubectl, "growing", seconds=90)["status"]["bestTrial"]
     assert (best["name"], best["value"], best["params"]) == ("growing-00001", "0.75", {"layers": 2})
