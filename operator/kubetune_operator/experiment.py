@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from kubetune.wire import LOST, MAX_METRICS
+from kubetune_operator.core.endings import goes_on
 from kubetune_operator.core.history import Attempt, History, Judged, Key
-from kubetune_operator.core.plan import goes_on
 from kubetune_operator.core.records import (
     Bound,
     Closed,
@@ -263,7 +263,8 @@ class Experiment:
         attempt = self.history.open.get(key)
         if attempt is None:
             raise AttemptClosed(f"attempt {key[1]} of trial {key[0]} was closed meanwhile")
-        if attempt.intent is not None:
+        best = self.history.best_values
+        if attempt.intent is not None or (best is not None and best.reached):
             self.woke.set()
         refused = tuple((record.number, record.reason) for record in records if isinstance(record, Refused))
         return Answer(attempt.next, attempt.intent is not None, attempt.reason, refused)

@@ -98,6 +98,7 @@ def see(pod: Object) -> Pod:
         deleting=_deleting(pod),
         end=_end(pod),
         disrupted=_disrupted(pod),
+        begun=_begun_at(pod),
         failure=failure(pod),
     )
 
@@ -140,6 +141,20 @@ def failure(pod: Object) -> tuple[str, str] | None:
     if reason == "Evicted" and _condition(pod, "DisruptionTarget", "True") is None and _begun(pod):
         return "StorageLimit", message
     return None
+
+
+def waits_for(pod: Object, found: Trouble | None) -> str:
+    """Say what a pod waits for before its program can begin: its trouble, or the step that it is at."""
+    if found is not None:
+        return f"{found.reason}: {found.message}"
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for one in _statuses(pod, kind):
+            state = _state_of(one)
+            if "waiting" in state:
+                return f"container {one['name']}: {state['waiting'].get('reason') or 'waiting'}"
+            if "running" in state and one["name"] != SIDECAR:
+                return f"container {one['name']} is running"
+    return "no node has taken it yet"
 
 
 def trouble(pod: Object, now: float) -> Trouble | None:
@@ -304,6 +319,13 @@ def _begun(pod: Object) -> bool:
     """Say whether any container of it has run."""
     every = [*_statuses(pod, "initContainerStatuses"), *_statuses(pod, "containerStatuses")]
     return any(_state_of(one).keys() & {"running", "terminated"} for one in every)
+
+
+def _begun_at(pod: Object) -> float | None:
+    """Give when the trial's container began; None before it has."""
+    state = _state_of(_trial(pod))
+    ran = state.get("running") or state.get("terminated") or {}
+    return _time(ran["startedAt"]) if ran.get("startedAt") else None
 
 
 def _trial(pod: Object) -> Object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -49,6 +50,7 @@ class Reconciler:
     def __init__(self, experiment: Experiment, cluster: Cluster, audience: Audience, replaying: Replaying | None = None) -> None:
         """Whoever runs many experiments has one `replaying` for all of them."""
         self.suspended = False  # what runs is ended, and nothing started
+        self._since = math.inf  # when we took it up
         self._kill: Callable[[], None] | None = None  # ends at once what is ending
         self._told = asyncio.Event()  # to suspend, or to kill
         self._trouble = ""  # why nothing could be recorded or started at the last turn
@@ -110,9 +112,11 @@ class Reconciler:
             if self._experiment.broken:
                 raise self._experiment.broken
             history = self._experiment.history
-            room = Room(self._cluster.capacity(), self.suspended or history.spec.suspend)
             pods = await self._cluster.observe()
-            plan = planning.plan(history, pods, room, self._experiment.now())
+            now = self._experiment.now()
+            self._since = min(self._since, now)  # a clock that is put back must not make that the future
+            room = Room(self._cluster.capacity(), self.suspended or history.spec.suspend, self._since)
+            plan = planning.plan(history, pods, room, now)
             if plan.records or history.undecided:  # a decision whose own fsync has failed is not acted on before it is durable
                 await self._experiment.record(plan.records)
                 self._untold += plan.records

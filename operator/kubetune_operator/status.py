@@ -14,26 +14,31 @@ from typing import Any
 
 from kubetune_operator.api.base import dump
 from kubetune_operator.api.status import MAX_ACCOUNT, MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
-from kubetune_operator.core import plan, trials
+from kubetune_operator.core import endings, trials
 from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.plateaus import PLATEAU
 from kubetune_operator.core.records import Outcome
 from kubetune_operator.core.reports import spelled
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.sightings import OBJECTIVE
-from kubetune_operator.core.trials import FILLED
+from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.trials import FILLED, Mode
 
 TOP = 10
 UNREACHABLE = "ReporterUnreachable"
 QUOTA_EXCEEDED, POD_REFUSED, NAME_TAKEN = WITHOUT_POD = ("QuotaExceeded", "PodRefused", "PodNameTaken")
 # Troubles of pods that hold everything up until a human acts, and for how many seconds each may yet pass by itself.
 STALLING = {UNREACHABLE: 0.0, POD_REFUSED: 60.0, NAME_TAKEN: 60.0}
-SUCCESSES = frozenset({"Completed", "GoalReached"})  # of the experiment; every other reason to end is a failure
+# How an experiment ends that has done what was asked; every other reason is a failure.
+SUCCESSES = frozenset({"Completed", "GoalReached", PLATEAU, endings.TIME_BUDGET})
 # What has none of a field (any more) names it all the same: the API server keeps what is not named.
 NOTHING: Mapping[str, None] = dict.fromkeys(str(field.alias) for field in Status.model_fields.values())
 _WAYS_ON = {  # what to change in the spec of an experiment that has ended, by the reason
     "AllTrialsFailed": "raise numSamples to go on",
     "Completed": "raise numSamples to go on",
     "GoalReached": "change stopExperiment.goal to go on",
+    PLATEAU: "change stopExperiment.plateau to go on",
+    endings.TIME_BUDGET: "raise stopExperiment.timeBudgetSeconds to go on",
     "FailFast": "set failure.failFast to false to go on",
     "TooManyFailedTrials": "raise stopExperiment.maxFailedTrials to go on",
 }
@@ -110,16 +115,18 @@ def notices(history: History, experiment: str) -> list[str]:
         for name in FILLED
         if name in history.overwritten
     ]
+    if history.trials:  # once it runs: whoever says each notice once must see this one come
+        found += cautions(history.spec)
     found += history.notes
     if history.skipped:
         draws = "1 draw" if history.skipped == 1 else f"{history.skipped} draws"
         found.append(f"{draws} gave no trial, as no try met the constraints; the last: {history.why_skipped}")
     sightings, objective = history.sightings, history.spec.objective.metric
-    missing = plan.metric_missing(history)  # then the experiment ends with that, and says so
+    missing = endings.metric_missing(history)  # then the experiment ends with that, and says so
     for name, field in sightings.reads.items():
         if missing and name == objective:
             continue
-        if instead := plan.not_a_number(history, name):
+        if instead := endings.not_a_number(history, name):
             found.append(f"{instead} ({field})")
         elif name in sightings.unreported and name in sightings.lacked:
             found.append(f"no trial has reported {name} yet ({field}); {sightings.lacked[name]}")
@@ -129,9 +136,23 @@ def notices(history: History, experiment: str) -> list[str]:
     return found
 
 
+def cautions(spec: Spec) -> list[str]:
+    """Give what is right in a spec, but hardly what was meant, in a sentence each."""
+    metric = spec.objective.metric
+    if spec.objective.mode is not Mode.MINIMIZE or metric not in spec.stop:
+        return []
+    threshold = f"{spec.stop[metric]:g}"
+    return [
+        (
+            f"stop.metrics ends a trial whose {metric} is >= {threshold}, as in Ray, though less is better (objective.mode): "
+            "it ends bad trials; for good ones there are stopExperiment.goal, and stop.expression with <="
+        )
+    ]
+
+
 def nothing_to_do(history: History) -> str:
     """Say why an experiment that has ended does not go on, and what would make it; an empty text where it does."""
-    if history.finished is None or plan.goes_on(history):
+    if history.finished is None or endings.goes_on(history):
         return ""
     why = history.finished.message or (
         "the 1 trial has ended" if len(history.trials) == 1 else f"all {len(history.trials)} trials have ended"

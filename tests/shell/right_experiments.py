@@ -106,6 +106,19 @@ RIGHT = [
     Right("constraints", put("spec.constraints", ["params.lr < 0.05"])),
     Right("pointsToEvaluate", put("spec.search.pointsToEvaluate", [{"lr": 0.01, "optimizer": "adam"}])),
     Right("stop.expression", put("spec.stop.expression", "result.loss > 10.0")),
+    Right("stop.plateau", put("spec.stop.plateau", {"metric": "loss"})),
+    Right(
+        "stop.plateau with all it has",
+        put("spec.stop.plateau", {"metric": "eval/loss", "std": 0.1, "numResults": 5, "gracePeriod": 6, "threshold": 0.0}),
+    ),
+    Right("stopExperiment.plateau", put("spec.stopExperiment.plateau", {})),
+    Right(
+        "stopExperiment.plateau with all it has",
+        put("spec.stopExperiment.plateau", {"metric": "loss", "mode": "Minimize", "std": 0.1, "top": 5, "patience": 3}),
+    ),
+    Right("timeBudgetSeconds", put("spec.stopExperiment.timeBudgetSeconds", 3600)),
+    Right("startDeadlineSeconds", put("spec.trial.startDeadlineSeconds", 600)),
+    Right("progressDeadlineSeconds", put("spec.trial.progressDeadlineSeconds", 600)),
 ]
 
 # Path in api.notyet, and an experiment that asks for it; the API server takes it.
@@ -168,21 +181,6 @@ NOT_YET = [
             ),
         ),
     ),
-    (
-        "stop.plateau",
-        Right(
-            "stop.plateau",
-            put("spec.stop.plateau", {"metric": "loss", "std": 0.1, "numResults": 5, "gracePeriod": 6, "threshold": 0.5}),
-        ),
-    ),
-    (
-        "stopExperiment.plateau",
-        Right(
-            "stopExperiment.plateau",
-            put("spec.stopExperiment.plateau", {"metric": "loss", "mode": "Minimize", "std": 0.1, "top": 5, "patience": 3}),
-        ),
-    ),
-    ("stopExperiment.timeBudgetSeconds", Right("timeBudgetSeconds", put("spec.stopExperiment.timeBudgetSeconds", 3600))),
     ("resumeFrom", Right("resumeFrom", put("spec.resumeFrom", {"experiment": "digits-0", "uid": _UID}))),
     (
         "checkpoints",
@@ -192,8 +190,6 @@ NOT_YET = [
         "trial.collector.stdout",
         Right("stdout", put("spec.trial.collector", {"stdout": {"pattern": "(?P<name>.*)=(?P<value>.*)"}})),
     ),
-    ("trial.startDeadlineSeconds", Right("startDeadlineSeconds", put("spec.trial.startDeadlineSeconds", 600))),
-    ("trial.progressDeadlineSeconds", Right("progressDeadlineSeconds", put("spec.trial.progressDeadlineSeconds", 600))),
 ]
 
 BODIES = [row.body() for row in RIGHT] + [row.body() for _, row in NOT_YET]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubetune_operator import status
-from kubetune_operator.core.plan import goes_on
+from kubetune_operator.core.endings import goes_on
 from kubetune_operator.core.records import End, Ending, Reopened
 from kubetune_operator.core.spec import Failure, StopExperiment
 from tests.sim.world import Script, World, kinds, spec, steady

@@ -22,7 +22,7 @@ from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Mode, Objective, Params
 from kubetune_operator.experiment import fold
 
-Line = Mapping[str, Any]
+Line = Mapping[str, Any] | None  # None: it says nothing for a tick
 WELL = End(exit_code=0)
 
 
@@ -34,6 +34,8 @@ class Script:
     end: End = WELL
     disrupted: str = ""  # it is taken away instead of ending
     ignores_sigterm: bool = False
+    begins_after: float = 0.0  # seconds after its pod was created; until then that is Pending
+    waits_for: str = ""  # what it is Pending for
 
 
 Program = Callable[[int, int, Params], Script]
@@ -65,15 +67,18 @@ class World:
     spec: Spec
     program: Program
     now: float = 1000.0
-    suspend: bool = False
+    suspend: bool = False  # whoever runs it was told to stop
     records: list[Record] = field(default_factory=list)
     pods: dict[Key, Pod] = field(default_factory=dict)
+    begins: dict[Key, float] = field(default_factory=dict)  # when each program begins
     sent: dict[Key, int] = field(default_factory=dict)  # lines that each program has written
     created: list[Key] = field(default_factory=list)  # every pod ever created, in order
     edits: list[Spec] = field(default_factory=list)  # what `spec` became, in order
 
     def __post_init__(self) -> None:
         self.history = History(self.spec)
+        self.since = self.now  # when this process took it up
+        self.wake: float | None = None  # when time alone asks for another turn
         if not self.records:
             self.record([Created("sim", "default", "uid", {}, self.now)])
 
@@ -89,6 +94,7 @@ class World:
 
     def restart(self) -> None:
         """Forget all but what is durable."""
+        self.since = self.now
         self.history = refold(self.spec, self.records, self.edits)
         if self.history.undecided:
             self.record([])
@@ -103,7 +109,9 @@ class World:
         """Turn until nothing is to be recorded; give the number of records."""
         count = 0
         while True:
-            step = plan(self.history, self.pods, Room(suspend=self.suspend), self.now)
+            room = Room(suspend=self.suspend or self.history.spec.suspend, since=self.since)
+            step = plan(self.history, self.pods, room, self.now)
+            self.wake = step.wake
             self.record(step.records)
             count += len(step.records)
             for act in step.acts:
@@ -117,9 +125,21 @@ class World:
         if isinstance(act, Create):
             if key not in self.pods:
                 self.created.append(key)
-                self.pods[key] = Pod(f"uid-{key[0]}-{key[1]}", PodPhase.RUNNING)
+                script = self.script(key)
+                self.begins[key] = self.now + script.begins_after
+                self.pods[key] = Pod(f"uid-{key[0]}-{key[1]}", PodPhase.RUNNING, waits_for=script.waits_for)
+                self.begin(key)
         elif key in self.pods:
             self.pods[key] = replace(self.pods[key], deleting=True)
+
+    def script(self, key: Key) -> Script:
+        """Give what the program of an attempt does."""
+        return self.program(*key, self.history.trials[key[0]].params)
+
+    def begin(self, key: Key) -> None:
+        """Let a program begin whose time has come."""
+        if self.pods[key].begun is None and self.begins[key] <= self.now:
+            self.pods[key] = replace(self.pods[key], begun=self.begins[key], waits_for="")
 
     def tick(self) -> None:
         """Let a second pass in every pod: each program writes a line, or ends."""
@@ -129,20 +149,24 @@ class World:
             if attempt is None or attempt.end is not None:
                 self.pods.pop(key)  # closed: nobody asks for it any more
                 continue
+            self.begin(key)
             if pod.phase is not PodPhase.RUNNING or not attempt.uid:
                 continue
-            self.step(key, pod)
+            if self.pods[key].begun is not None or pod.deleting:
+                self.step(key, self.pods[key])
 
     def step(self, key: Key, pod: Pod) -> None:
         """Let one program write its next line, or end."""
-        script = self.program(*key, self.history.trials[key[0]].params)
+        script = self.script(key)
         sent = self.sent.get(key, 0)
         if pod.deleting:
             end = End(signal=9, terminated=True, killed=True) if script.ignores_sigterm else End(signal=15, terminated=True)
             self.record([Drained(*key, self.history.open[key].next, end, self.now)])
         elif sent < len(script.lines):
             self.sent[key] = sent + 1
-            self.record([Reported(*key, self.history.open[key].next, f"{sent:016x}", script.lines[sent], self.now)])
+            line = script.lines[sent]
+            if line is not None:
+                self.record([Reported(*key, self.history.open[key].next, f"{sent:016x}", line, self.now)])
         elif script.disrupted:
             self.pods[key] = replace(pod, phase=PodPhase.ENDED, disrupted=script.disrupted)
         else:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from kubetune.wire import METRIC_NAME
+from kubetune_operator.core import bounds
 from kubetune_operator.core.bounds import KEY, LARGEST, Rule, Setting
 from kubetune_operator.errors import Problem
 
@@ -31,7 +31,7 @@ def _pattern(pattern: str, words: str) -> str:
     return pattern
 
 
-METRIC = _pattern(f"^{METRIC_NAME}$", "letters, digits and any of _ . / -, beginning with a letter or _")
+METRIC = _pattern(bounds.METRIC, "letters, digits and any of _ . / -, beginning with a letter or _")
 LABEL = _pattern(
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lower-case letters, digits and -, beginning and ending with a letter or digit"
 )
@@ -183,10 +183,10 @@ def _field(declared: dataclasses.Field[Any]) -> Any:
 
 def constraints(declared: Setting) -> dict[str, Any]:
     """Give the bounds and words of a setting as pydantic's Field takes them."""
-    bounds = {name: getattr(declared, name) for name in ("ge", "gt", "le", "lt", "max_length")}
+    limits = {name: getattr(declared, name) for name in ("ge", "gt", "le", "lt", "max_length", "pattern")}
     if declared.max_items is not None:
-        bounds |= {"min_length": declared.min_items, "max_length": declared.max_items}
-    return {"description": declared.description} | {name: bound for name, bound in bounds.items() if bound is not None}
+        limits |= {"min_length": declared.min_items, "max_length": declared.max_items}
+    return {"description": declared.description} | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def core_settings(model: Model, cls: type[Any]) -> Any:

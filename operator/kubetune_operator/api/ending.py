@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
-from kubetune_operator.api.base import RULES, Expression, MetricName, Model, Number
-from kubetune_operator.core.bounds import LARGEST, Rule
+from kubetune_operator.api.base import RULES, Expression, MetricName, Model, Number, settings
+from kubetune_operator.core.bounds import Rule
+from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 
-
-class TrialPlateau(Model):
-    """Ray's TrialPlateauStopper: a trial ends when its last values hardly differ."""
-
-    metric: MetricName = Field(description="the reported value that is looked at")
-    std: float = Field(default=0.01, ge=0, le=LARGEST, description="a standard deviation below this is a plateau")
-    num_results: int = Field(default=4, ge=1, le=10_000, description="over how many last reports")
-    grace_period: int = Field(default=4, ge=0, le=1_000_000, description="not before this many reports")
-    threshold: Number | None = Field(default=None, description="only where the value is at least this good. Default: always")
+TrialPlateauSettings = settings(TrialPlateau)
+ExperimentPlateauSettings = settings(ExperimentPlateau)
 
 
 class Stop(Model):
@@ -34,28 +28,18 @@ class Stop(Model):
     expression: Expression | None = Field(
         default=None, description="a CEL expression over `trial_id` and `result`; a trial ends where it is true"
     )
-    plateau: TrialPlateau | None = Field(default=None, description="a trial ends when its values hardly differ any more")
-
-
-class ExperimentPlateau(Model):
-    """Ray's ExperimentPlateauStopper: the experiment ends when its best values hardly differ."""
-
-    metric: MetricName | None = Field(default=None, description="the reported value that is looked at. Default: the objective's")
-    mode: Literal["Maximize", "Minimize"] | None = Field(
-        default=None, description="which way it is better. Default: the objective's"
+    plateau: TrialPlateauSettings | None = Field(  # type: ignore[valid-type]
+        default=None, description="a trial ends when its values hardly differ any more"
     )
-    std: float = Field(
-        default=0.001, ge=0, le=LARGEST, description="a standard deviation of the best values up to this is a plateau"
-    )
-    top: int = Field(default=10, ge=2, le=10_000, description="over how many best values")
-    patience: int = Field(default=0, ge=0, le=1_000_000, description="for how many reports it must last")
 
 
 class StopExperiment(Model):
     """What ends the whole experiment before all trials are done."""
 
     goal: Number | None = Field(default=None, description="end when a trial's objective is at least this good. Default: none")
-    plateau: ExperimentPlateau | None = Field(default=None, description="end when the best values hardly differ any more")
+    plateau: ExperimentPlateauSettings | None = Field(  # type: ignore[valid-type]
+        default=None, description="end when the best values hardly differ any more"
+    )
     time_budget_seconds: int | None = Field(
         default=None, ge=1, le=315_360_000, description="end after this many seconds. Default: none"
     )

@@ -18,14 +18,9 @@ NOT_YET: tuple[tuple[str, str], ...] = (
     ("search.qmc", "or use random"),
     ("scheduler.hyperband", "or use asha"),
     ("scheduler.pbt", "or use asha"),
-    ("stop.plateau", "or use stop.metrics"),
-    ("stopExperiment.plateau", "or use stopExperiment.goal"),
-    ("stopExperiment.timeBudgetSeconds", "or use stopExperiment.goal"),
     ("resumeFrom", ""),
     ("checkpoints", ""),
     ("trial.collector.stdout", "or report with kubetune.report()"),
-    ("trial.startDeadlineSeconds", ""),
-    ("trial.progressDeadlineSeconds", ""),
 )
 
 

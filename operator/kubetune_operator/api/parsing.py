@@ -24,12 +24,13 @@ from kubetune_operator.api.scheduler import Scheduler as SchedulerModel
 from kubetune_operator.api.searching import Compiler
 from kubetune_operator.api.spec import Spec as SpecModel
 from kubetune_operator.core.expressions import Expression
+from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Space
-from kubetune_operator.core.spec import Failure, Spec, StopExperiment
+from kubetune_operator.core.spec import Deadlines, Failure, Spec, StopExperiment
 from kubetune_operator.core.trials import Mode, Objective, Scheduler, Scope
 from kubetune_operator.errors import InvalidSpec, Problem
 
@@ -208,10 +209,21 @@ def _core_spec(model: SpecModel, compiled: _Compiled, seed: int) -> Spec:
         max_concurrent=model.max_concurrent_trials,
         stop=dict(model.stop.metrics),
         stop_expression=compiled.stop,
-        stop_experiment=StopExperiment(ending.goal, ending.max_failed_trials),
+        stop_plateau=_made(model.stop.plateau, TrialPlateau),
+        stop_experiment=StopExperiment(
+            goal=ending.goal,
+            max_failed_trials=ending.max_failed_trials,
+            plateau=_made(ending.plateau, ExperimentPlateau),
+            time_budget=ending.time_budget_seconds,
+        ),
         failure=Failure(failure.max_failures, failure.fail_fast, failure.max_disruptions),
+        deadlines=Deadlines(model.trial.start_deadline_seconds, model.trial.progress_deadline_seconds),
         suspend=model.suspend,
     )
+
+
+def _made(model: Model | None, cls: type[Any]) -> Any:
+    return None if model is None else core_settings(model, cls)
 
 
 def _scheduler(model: SchedulerModel) -> Scheduler:

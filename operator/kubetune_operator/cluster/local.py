@@ -58,6 +58,7 @@ class _Seen:
     uid: str
     agent: Agent | None = None  # ours; None for one that an earlier process started
     agents: int = 0  # how many we have started
+    begun: float | None = None  # when its program began
     drained: bool = False  # one was started to ship what a dead one left
     deleting: bool = False
     forgotten: bool = False
@@ -216,7 +217,9 @@ class Local:
         if pid is not None:
             if seen.agent is None:
                 self._watch(pid, seen)
-            return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)
+            if seen.begun is None:
+                seen.begun = _status(seen.folder).get("started")
+            return Pod(seen.uid, PodPhase.RUNNING, seen.deleting, begun=seen.begun)
         if seen.agent is not None and seen.agent.running:
             return Pod(seen.uid, PodPhase.RUNNING, seen.deleting)  # it is just taking its place, or just leaving it
         found = _end(seen.folder)

@@ -377,6 +377,8 @@ class Pods:
         if due is not None:
             asyncio.get_running_loop().call_later(max(0.1, due - time.time()), self.woke.set)
         trouble = observed.trouble(seen.pod, time.time())
+        if found.begun is None:
+            found = replace(found, waits_for=observed.waits_for(seen.pod, trouble))
         if trouble is None:
             return found
         troubles[key] = trouble

@@ -18,7 +18,7 @@ from kubetune_operator import checked
 from kubetune_operator.api import reading
 from kubetune_operator.commands import say
 from kubetune_operator.console import words
-from kubetune_operator.core.plan import FEW_SKIPS
+from kubetune_operator.core.endings import FEW_SKIPS
 from kubetune_operator.core.space import nested
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kubetune_operator import checked
+from kubetune_operator import checked, status
 from kubetune_operator.api import reading
 from kubetune_operator.commands import say
 from kubetune_operator.console import words
@@ -24,6 +24,8 @@ def main(options: argparse.Namespace) -> int:
         say.error(error)
         return 2
     say.line(f"{options.file}: {experiment.name} is valid: {_trials(experiment.spec)}")
+    for caution in status.cautions(experiment.spec):
+        say.line(f"{options.file}: note: {caution}")
     return 0
 
 

@@ -13,7 +13,13 @@ from kubetune_operator.console import words
 from kubetune_operator.core.history import History, Phase, Trial
 from kubetune_operator.core.records import Outcome
 
-_SUCCEEDED = {"StopMetrics": "met stop.metrics", "GoalReached": "reached the goal", "Done": "reported done"}
+_SUCCEEDED = {
+    "StopMetrics": "met stop.metrics",
+    "StopExpression": "met stop.expression",
+    "Plateau": "reached a plateau",
+    "GoalReached": "reached the goal",
+    "Done": "reported done",
+}
 _ENDS = {
     "stopped": "stopped early",
     "failed": "failed",

@@ -18,7 +18,10 @@ REASONS = {
     "GoalReached": "reached the goal",
     "MaxT": "full budget",
     "MedianStopping": "median stopping",
+    "Plateau": "plateau",
+    "StopExpression": "stop.expression",
     "StopMetrics": "stop.metrics",
+    "TimeBudget": "time budget",
 }  # whatever is not here is its own word
 
 

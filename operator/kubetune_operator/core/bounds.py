@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
+from kubetune.wire import METRIC_NAME
+
 LARGEST = 9e15  # a CRD's bounds beyond this overflow for whole numbers (and doubles lose whole numbers above 2**53)
 KEY = "kubetune"
+METRIC = f"^{METRIC_NAME}$"  # the name of a reported value, nested ones joined with "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Setting:
     max_length: int | None = None
     min_items: int | None = None
     max_items: int | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from kubetune_operator.core.expressions import RESULT, TRIAL_ID, Expression, ExpressionFailed
+from kubetune_operator.core.plateaus import BestValues
 from kubetune_operator.core.records import (
     Bound,
+    Charged,
     Close,
     Closed,
     Condemned,
@@ -40,6 +41,7 @@ from kubetune_operator.core.records import (
 )
 from kubetune_operator.core.sightings import Sightings
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.stops import Stops
 from kubetune_operator.core.trials import (
     CONTINUE,
     COUNTED,
@@ -141,6 +143,7 @@ class History:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.at_once_at_first = spec.max_concurrent  # as the experiment began
+        self.stops = Stops(spec)
         self.scheduler = spec.scheduler.begin(spec.seed)
         self.searcher = spec.searcher.begin(spec.space, spec.seed)
         self.created: Created | None = None
@@ -156,6 +159,9 @@ class History:
         self.failed = 0
         self.ended = 0
         self.goal: int | None = None  # the trial that reached it
+        self.best_values = _best_values(spec)
+        self.charged = 0.0  # seconds of the time budget …
+        self.uncharged_from = 0.0  # … and what has run since then is still to be charged; 0: nothing has started
         self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
         self.sightings = Sightings(spec.reads)
         self.without_metric: list[int] = []  # trials that had their whole budget and never reported the objective as a number
@@ -208,7 +214,7 @@ class History:
                 self._closed(record)
             case Ended():
                 self._ended(record)
-            case Created() | Edited() | Interrupted() | Ending() | Finished() | Reopened():
+            case Created() | Edited() | Charged() | Interrupted() | Ending() | Finished() | Reopened():
                 self._whole(record, spec or self.spec)
         return None
 
@@ -231,8 +237,11 @@ class History:
             return Judged(record, filled, CONTINUE, after_stop=True)
         flat = {**flat, **filled}
         loss = self.spec.objective.loss(flat.get(self.spec.objective.metric))
+        self.stops.observe(record.trial, flat)
         verdict = recorded or self._judge(record, flat, loss)
         self.scheduler.observe(record.trial, flat, loss)
+        if self.best_values is not None:
+            self.best_values.observe(flat)
         self._value(record.trial, flat, loss)
         self.sightings.reported(record.trial, record.flat, filled)
         if verdict.decision is Decision.STOP:
@@ -249,26 +258,13 @@ class History:
             return Verdict(Decision.STOP, "Done", {}, complete=True)
         if self._reaches_goal(loss):
             return Verdict(Decision.STOP, "GoalReached", {"goal": self.spec.stop_experiment.goal}, complete=True)
-        for metric, threshold in self.spec.stop.items():
-            value = flat.get(metric)
-            if isinstance(value, (int, float)) and value >= threshold:
-                facts = {"metric": metric, "value": value, "threshold": threshold}
-                return Verdict(Decision.STOP, "StopMetrics", facts, complete=True)
-        expression = self.spec.stop_expression
-        if expression is not None and self._is_true(expression, record, flat):
-            return Verdict(Decision.STOP, "StopExpression", {"expression": expression.text}, complete=True)
+        verdict, failed = self.stops.judge(self.name(record.trial), record, flat)
+        self._note(failed)
+        if verdict is not None:
+            return verdict
         # The one place where a pause is carried out or not. There are no checkpoints yet, and without one a trial that was
         # paused would begin again from its first step, as in Ray.
         return self.scheduler.judge(record.trial, flat, loss).unless_paused("there is no checkpoint to go on from")
-
-    def _is_true(self, expression: Expression, record: Reported, flat: Flat) -> bool:
-        """Ask `stop.expression` about a report, nested as it came, and with what was filled in; what fails is false."""
-        result = {**record.metrics, **{name: flat[name] for name in COUNTED}}
-        try:
-            return expression.holds({TRIAL_ID: self.name(record.trial), RESULT: result})
-        except ExpressionFailed as failed:
-            self._note(f"stop.expression did not stop {self.name(record.trial)}: {failed}")
-            return False
 
     def _value(self, number: int, flat: Flat, loss: float | None) -> None:
         trial = self.trials[number]
@@ -317,6 +313,7 @@ class History:
                 self.trials[record.trial] = replace(trial, phase=Phase.RUNNING, attempts=record.attempt + 1, started=started)
                 self.waiting.pop(record.trial, None)
                 self.interrupted = None
+                self.uncharged_from = self.uncharged_from or record.time
                 self.open[key] = Attempt(record.trial, record.attempt, record.time)
                 self.digests[key] = []
             case Bound():
@@ -332,6 +329,7 @@ class History:
         key = (record.trial, record.attempt)
         attempt = self.open.pop(key)
         del self.digests[key]
+        self.stops.forget(record.trial)
         trial = self.trials[record.trial]
         self.trials[record.trial] = replace(
             trial,
@@ -366,15 +364,22 @@ class History:
         before, self.spec, self.edited = self.spec, spec, True
         if spec.suspend != before.suspend:
             self.suspended = record.time
+        if (before.suspend and not spec.suspend) or before.stop_experiment.time_budget is None:
+            self._count_from(record.time)
+        if spec.stop_experiment.plateau != before.stop_experiment.plateau:
+            self.best_values = _best_values(spec)
+        self.sightings.read(spec.reads)
         # A report that reaches the goal is the last that counts, so the trial is worth it for ever.
         self.goal = next((trial.number for trial in self.trials if self._reaches_goal(trial.loss)), None)
 
-    def _whole(self, record: Created | Edited | Interrupted | Ending | Finished | Reopened, spec: Spec) -> None:
+    def _whole(self, record: Created | Edited | Charged | Interrupted | Ending | Finished | Reopened, spec: Spec) -> None:
         match record:
             case Edited():
                 self._edited(record, spec)
             case Created():
                 self.created = record
+            case Charged():
+                self.charged, self.uncharged_from = record.seconds, record.time
             case Interrupted():
                 self.interrupted = record
             case Ending():
@@ -385,6 +390,17 @@ class History:
                 if self.finished:
                     self.reopened.append((self.finished.reason, record.time))
                 self.ending = self.finished = None
+                self._count_from(record.time)
+
+    def _count_from(self, time: float) -> None:
+        """Let the time budget run from here, once anything has started: what was before is charged, or not to be."""
+        if self.uncharged_from:
+            self.uncharged_from = time
+
+
+def _best_values(spec: Spec) -> BestValues | None:
+    plateau = spec.stop_experiment.plateau
+    return None if plateau is None else BestValues(plateau, spec.objective)
 
 
 def _last_line(text: str) -> str:

@@ -6,12 +6,13 @@ Asked twice with the same arguments it answers the same, so a turn repeated afte
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from kubetune.wire import LOST
+from kubetune_operator.core import budget, deadlines
+from kubetune_operator.core.endings import causes, goes_on, retried, suspects
 from kubetune_operator.core.history import Attempt, History, Key, Trial
 from kubetune_operator.core.records import (
     Bound,
@@ -31,17 +32,11 @@ from kubetune_operator.core.records import (
     Started,
     Suggested,
 )
-from kubetune_operator.core.space import TRIES
 from kubetune_operator.core.trials import Params
 
-FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
-FEW_SKIPS = 100  # draws in a row that give no trial say that none will
 SKIPS_A_TURN = 20  # as each may cost a hundred tries, and reports wait for a turn
-FAILED_SHARE = 0.1  # … and this share of the trials started
 BACKOFF_FIRST, BACKOFF_LAST = 10.0, 300.0  # seconds before an attempt after a disruption
 SIGKILL, SIGTERM = 9, 15
-# Ends that a change of the spec can undo: each holds only as long as it is among `_causes`.
-UNDOABLE = frozenset({"AllTrialsFailed", "Completed", "GoalReached", "FailFast", "TooManyFailedTrials"})
 IGNORED_SIGTERM = "ignored SIGTERM and was killed after its grace period"
 
 
@@ -62,6 +57,8 @@ class Pod:
     deleting: bool = False
     end: End | None = None
     disrupted: str = ""  # why it was taken from us, if it was
+    begun: float | None = None  # when its program began; None: it has not yet
+    waits_for: str = ""  # what keeps it from that, as far as is known
     failure: tuple[str, str] | None = None  # reason and message, where it was ended for breaking a limit, or can never begin
 
 
@@ -99,6 +96,7 @@ class Room:
 
     capacity: int | None = None  # attempts that fit; None: no bound of the cluster's own
     suspend: bool = False
+    since: float = 0.0  # when this process took the experiment up; nothing was heard before that
 
 
 def plan(history: History, pods: Mapping[Key, Pod], room: Room, now: float) -> Plan:
@@ -114,18 +112,36 @@ def plan(history: History, pods: Mapping[Key, Pod], room: Room, now: float) -> P
     records += _settled(history, now)
     if records:  # what they lead to is seen once they are folded
         return Plan(tuple(records), tuple(acts))
-    ending = _ending(history, now)
-    if ending:
-        return Plan((ending,), tuple(acts))
-    if history.ending is not None:
-        return Plan(tuple(_wind_up(history, history.ending, now)), tuple(acts))
-    if room.suspend:
-        stopped = not (history.open or history.interrupted or history.spec.suspend)
-        return Plan((Interrupted(now),) if stopped else (), tuple(acts))
+    nothing_new = _nothing_new(history, room, now)
+    if nothing_new is not None:
+        return Plan(tuple(nothing_new), tuple(acts))
     started, wake = _starts(history, room, now)
     records += [record for record, _ in started]
     acts += [act for _, act in started if act is not None]
-    return Plan(tuple(records), tuple(acts), wake)
+    wakes = [wake, budget.wake(history, room.since), *_deadlines(history, pods, room)]
+    return Plan(tuple(records), tuple(acts), min((time for time in wakes if time is not None), default=None))
+
+
+def _nothing_new(history: History, room: Room, now: float) -> Iterable[Record] | None:
+    """Give what to record at a turn that starts nothing; None: it is to start what there is room for."""
+    ending = _ending(history, now)
+    if ending:
+        return [*_rest(history, room, now), ending]
+    if history.ending is not None:
+        return _wind_up(history, history.ending, now)
+    charged = budget.due(history, room.since, now)
+    if charged is not None:
+        return [charged]
+    if not room.suspend:
+        return None
+    stopped = not (history.open or history.interrupted or history.spec.suspend)
+    return [*_rest(history, room, now), Interrupted(now)] if stopped else []
+
+
+def _rest(history: History, room: Room, now: float) -> list[Record]:
+    """Charge what runs for the last time."""
+    found = budget.rest(history, room.since, now)
+    return [] if found is None else [found]
 
 
 def _attempt(history: History, attempt: Attempt, pod: Pod | None, room: Room, now: float) -> Iterator[Record | Act]:
@@ -140,18 +156,44 @@ def _attempt(history: History, attempt: Attempt, pod: Pod | None, room: Room, no
     if attempt.intent is None and pod is not None and pod.failure:  # it runs nothing, and never will
         yield Condemned(attempt.trial, attempt.number, Intent.FAIL, *pod.failure, now)
         return
-    if attempt.intent is None:
-        intent = Intent.CANCEL if history.ending else Intent.SUSPEND if room.suspend else None
-        if intent is not None:
-            reason, message = (history.ending.reason, history.ending.message) if history.ending else ("Suspended", "")
-            yield Condemned(attempt.trial, attempt.number, intent, reason, message, now)
-            return
+    if attempt.intent is None and (sentence := _sentence(history, attempt, pod, room, now)):
+        yield Condemned(attempt.trial, attempt.number, *sentence, now)
+        return
     if attempt.intent is not None and pod is None:  # never created, and not wanted any more
         yield closing(attempt, pod, now)
     elif attempt.intent is not None and pod is not None and not pod.deleting:
         yield Delete(attempt.trial, attempt.number)
     elif pod is None:
         yield Create(attempt.trial, attempt.number)
+
+
+def _sentence(history: History, attempt: Attempt, pod: Pod | None, room: Room, now: float) -> tuple[Intent, str, str] | None:
+    """Say what we end an attempt for, that no report of it has led to: with reason and message."""
+    if history.ending:
+        return Intent.CANCEL, history.ending.reason, history.ending.message
+    if room.suspend:
+        return Intent.SUSPEND, "Suspended", ""
+    due = _deadline(history, attempt, pod, room)
+    if due is None or now < due.time:
+        return None
+    waits_for = "it has no pod yet" if pod is None else pod.waits_for
+    unsaid = due.reason != deadlines.START or not waits_for
+    return Intent.FAIL, due.reason, due.message if unsaid else f"{due.message}; {waits_for}"
+
+
+def _deadlines(history: History, pods: Mapping[Key, Pod], room: Room) -> Iterator[float]:
+    """Give the times at which running attempts break a deadline, if nothing is heard of them."""
+    for attempt in history.open.values():
+        due = _deadline(history, attempt, pods.get(attempt.key), room)
+        if due is not None:
+            yield due.time
+
+
+def _deadline(history: History, attempt: Attempt, pod: Pod | None, room: Room) -> deadlines.Due | None:
+    """Give the deadline that an attempt is up against; none where its end is seen already, or asked for."""
+    if attempt.intent or attempt.end or (pod is not None and (pod.deleting or pod.end)):
+        return None
+    return deadlines.due(history.spec.deadlines, attempt, pod.begun if pod else None, room.since)
 
 
 def _said_enough(attempt: Attempt) -> bool:
@@ -240,107 +282,7 @@ def _ending(history: History, now: float) -> Ending | None:
     """Say whether the whole experiment is to end now, and why."""
     if history.ending is not None:
         return None
-    return next((Ending(reason, message, now) for reason, message in _causes(history)), None)
-
-
-def goes_on(history: History) -> bool:
-    """Say whether an experiment that has ended, or is about to, goes on: an edit has taken away what ended it."""
-    ending = history.ending
-    if ending is None or not history.edited or ending.reason not in UNDOABLE:
-        return False
-    return all(reason != ending.reason for reason, _ in _causes(history))
-
-
-def _causes(history: History) -> Iterator[tuple[str, str]]:
-    """Give each reason for which the whole experiment is to end, with its message, the weightiest first."""
-    if history.goal is not None:
-        value, goal = history.trials[history.goal].value, history.spec.stop_experiment.goal
-        yield "GoalReached", f"trial {history.name(history.goal)} reported {value}, the goal is {goal}"
-    if history.failed:
-        yield from _failures(history)
-    if not history.open and not any(_again(history)) and (missing := metric_missing(history)):
-        yield "MetricMissing", missing
-    if history.skipped_in_a_row >= _few_skips(history) or (history.skipped and not history.trials and _all_drawn(history)):
-        draws = "1 draw" if history.skipped_in_a_row == 1 else f"{history.skipped_in_a_row} draws"
-        yield "ConstraintsNotMet", f"the last {draws} gave no trial, each tried up to {TRIES} times; {history.why_skipped}"
-    if not history.open and not history.waiting and _all_drawn(history):
-        if 0 < len(history.trials) == history.failed:
-            last = history.trials[-1]
-            yield "AllTrialsFailed", f"every trial failed; the last: {last.reason}: {last.account}"
-        yield "Completed", ""
-
-
-def _all_drawn(history: History) -> bool:
-    return history.drawn >= history.spec.total
-
-
-def _few_skips(history: History) -> int:
-    """Give how many draws in a row that give no trial say that none will: a whole grid, where that is more."""
-    return max(FEW_SKIPS, history.spec.space.grid_size)
-
-
-def _failures(history: History) -> Iterator[tuple[str, str]]:
-    spec = history.spec
-    if spec.failure.fail_fast:
-        first = next(trial for trial in history.trials if trial.outcome is Outcome.FAILED)
-        yield "FailFast", f"trial {history.name(first.number)} failed ({first.reason}: {first.account}) and failFast is set"
-    # With one trial at a time a single failure would be "all of the first": two are the least that say it is not the parameters.
-    # They are those of the start: lowering maxConcurrentTrials ends nothing, and where others do well they were unlucky.
-    first_ones = history.trials[: max(2, min(history.at_once_at_first, history.total))] if history.failed == history.ended else []
-    # What a cluster says of a pod that never began differs from one to the next; what a program says is the program's.
-    causes = {(trial.reason, "" if trial.intent is Intent.FAIL else trial.message) for trial in first_ones}
-    if len(first_ones) > 1 and all(trial.outcome is Outcome.FAILED for trial in first_ones) and len(causes) == 1:
-        yield first_ones[0].reason, f"the first {len(first_ones)} trials all failed alike: {first_ones[0].account}"
-    allowed = spec.stop_experiment.max_failed_trials
-    if allowed is None:
-        allowed = max(FEW_FAILURES, math.floor(FAILED_SHARE * len(history.trials)))
-    if history.failed > allowed:
-        failed = "1 trial" if history.failed == 1 else f"{history.failed} trials"
-        yield "TooManyFailedTrials", f"{failed} failed, {allowed} are allowed (stopExperiment.maxFailedTrials)"
-
-
-def metric_missing(history: History) -> str:
-    """Say that nobody reports the objective, once enough trials had their whole budget without it; an empty text before that.
-
-    What failed, was interrupted or was taken away shows nothing: a program may well report its objective last.
-    """
-    metric = history.spec.objective.metric
-    count = len(history.without_metric)
-    enough = 1 if history.ended >= history.total else _enough_without(history)
-    if count < enough or metric not in history.sightings.unreported:
-        return ""
-    which = "1 trial had its whole budget" if count == 1 else f"{count} trials had their whole budget"
-    instead = not_a_number(history, metric) or history.sightings.hint(metric)
-    return f"{which} without reporting the objective's metric {metric}; {instead}"
-
-
-def _enough_without(history: History) -> int:
-    """Give how many trials without the objective show that nobody reports it: lowering maxConcurrentTrials ends nothing."""
-    return min(3, history.at_once_at_first)
-
-
-def _suspects(history: History) -> int | None:
-    """Give how many more attempts would settle a suspicion that nobody reports the objective; None: there is none.
-
-    What runs, or is to run again, may settle it without a further one: a misspelt metric must not burn a budget.
-    """
-    if not history.without_metric or history.spec.objective.metric not in history.sightings.unreported:
-        return None
-    waited_for = len(history.open) + sum(1 for _ in _again(history))
-    return max(0, _enough_without(history) - len(history.without_metric) - waited_for)
-
-
-def _again(history: History) -> Iterator[Trial]:
-    """Give the trials that wait for another attempt: what ended the last one does not count against them."""
-    return (trial for number in history.waiting if (trial := history.trials[number]).attempts)
-
-
-def not_a_number(history: History, metric: str) -> str:
-    """Say what else was reported as a metric that must be a number, if anything was."""
-    if metric not in history.sightings.not_numbers:
-        return ""
-    trial, value = history.sightings.not_numbers[metric]
-    return f"{metric} must be a number, got {value} in trial {history.name(trial)}"
+    return next((Ending(reason, message, now) for reason, message in causes(history)), None)
 
 
 def _wind_up(history: History, ending: Ending, now: float) -> Iterator[Record]:
@@ -357,15 +299,15 @@ def _starts(history: History, room: Room, now: float) -> tuple[list[tuple[Record
     free = limit - len(history.open)
     steps: list[tuple[Record, Act | None]] = []
     wakes: list[float] = []
-    for trial in _again(history):
+    for trial in retried(history):
         pause = _backoff(trial)
         if 0 < trial.closed + pause - now <= pause:  # more than all of it to go: the clock has been put back
             wakes.append(trial.closed + pause)
         elif free > 0:
             steps.append((Started(trial.number, trial.attempts, now), Create(trial.number, trial.attempts)))
             free -= 1
-    suspects = _suspects(history)
-    steps += _new(history, free if suspects is None else min(free, suspects), now)
+    suspected = suspects(history)
+    steps += _new(history, free if suspected is None else min(free, suspected), now)
     return steps, min(wakes, default=None)
 
 

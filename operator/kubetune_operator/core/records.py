@@ -204,6 +204,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Charged:
+    """So many seconds of the time budget are spent in all, up to this moment."""
+
+    seconds: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """Whoever ran the experiment was told to stop, and nothing of it runs any more; the next attempt goes on with it."""
 
@@ -249,6 +257,7 @@ Record = (
     | Drained
     | Closed
     | Ended
+    | Charged
     | Interrupted
     | Ending
     | Finished
@@ -270,6 +279,7 @@ KINDS: dict[str, type[Record]] = {
         Drained,
         Closed,
         Ended,
+        Charged,
         Interrupted,
         Ending,
         Finished,

@@ -20,7 +20,7 @@ _OWN = frozenset({*COUNTED, *FILLED})
 
 
 class Sightings:
-    """What was reported so far. Everybody may read it; the fold alone calls `reported`."""
+    """What was reported so far. Everybody may read it; the fold alone calls `reported` and `read`."""
 
     def __init__(self, reads: Mapping[str, str]) -> None:
         """Begin with nothing reported; `reads` are the metrics that decide something, each with the field that names it."""
@@ -29,6 +29,13 @@ class Sightings:
         self.lacked: dict[str, str] = {}  # those that a report has lacked: what had been seen then
         self.not_numbers: dict[str, tuple[int, str]] = {}  # those reported as something else: by which trial first, as what
         self._seen: dict[str, None] = {}  # the programs' own metrics, the first so many
+
+    def read(self, reads: Mapping[str, str]) -> None:
+        """Take note of which metrics decide something from now on."""
+        self.unreported = {
+            name: field for name, field in reads.items() if name in self.unreported or name not in {*self.reads, *self._seen}
+        }
+        self.reads = reads
 
     def reported(self, trial: int, said: Flat, filled: Mapping[str, float]) -> None:
         """Take note of a report: what the program said, and what was filled in."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubetune_operator.core.expressions import Expression
+from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 from kubetune_operator.core.sightings import OBJECTIVE, STOP
 from kubetune_operator.core.space import Draw, Space
 from kubetune_operator.core.trials import Objective, Params, Scheduler
@@ -55,6 +56,16 @@ class StopExperiment:
 
     goal: float | None = None
     max_failed_trials: int | None = None  # None: the larger of 5 and 10 % of the trials started
+    plateau: ExperimentPlateau | None = None
+    time_budget: float | None = None  # seconds that it may run, restarts and suspensions not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """What fails an attempt, in seconds; None is never."""
+
+    start: float | None = None  # from its start until its program begins
+    progress: float | None = None  # from one report to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +81,10 @@ class Spec:
     max_concurrent: int = 4
     stop: Mapping[str, float] = field(default_factory=dict)  # "a/b" name -> threshold, Ray's >=
     stop_expression: Expression | None = None  # over the trial's name and the report
+    stop_plateau: TrialPlateau | None = None
     stop_experiment: StopExperiment = StopExperiment()
     failure: Failure = Failure()
+    deadlines: Deadlines = Deadlines()
     suspend: bool = False
 
     @property
@@ -83,6 +96,12 @@ class Spec:
     def reads(self) -> dict[str, str]:
         """Name the metrics that decide something, each with the field that names it, or the first that does."""
         found = {self.objective.metric: OBJECTIVE}
-        for name, field_ in (*self.scheduler.reads.items(), *((name, STOP) for name in self.stop)):
+        others = [*self.scheduler.reads.items(), *((name, STOP) for name in self.stop)]
+        if self.stop_plateau is not None:
+            others.append((self.stop_plateau.metric, "stop.plateau.metric"))
+        plateau = self.stop_experiment.plateau
+        if plateau is not None and plateau.metric is not None:
+            others.append((plateau.metric, "stopExperiment.plateau.metric"))
+        for name, field_ in others:
             found.setdefault(name, field_)
         return found

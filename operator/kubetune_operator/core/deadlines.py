@@ -1,0 +1,38 @@
+"""Deadlines of an attempt: for its program to begin, and from one report to the next. What follows is `plan`'s to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubetune_operator.core.history import Attempt
+from kubetune_operator.core.spec import Deadlines
+
+START, PROGRESS = "StartDeadline", "ProgressDeadline"  # the reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The deadline that an attempt is up against."""
+
+    time: float
+    reason: str
+    message: str
+
+
+def due(limits: Deadlines, attempt: Attempt, begun: float | None, since: float) -> Due | None:
+    """Give the deadline that runs, if one does.
+
+    `begun` is when the program began, None before it has; `since` is when this process took the experiment up: nothing was
+    heard before that, so no time before it counts against the trial.
+    """
+    if begun is None and attempt.next == 0:
+        if limits.start is None:
+            return None
+        message = f"its program has not begun for {limits.start:g} s (trial.startDeadlineSeconds)"
+        return Due(max(attempt.started, since) + limits.start, START, message)
+    if limits.progress is None:
+        return None
+    last = attempt.last_time if attempt.accepted else begun or 0.0
+    after = "since its last report" if attempt.accepted else "since it began"
+    message = f"it has not reported for {limits.progress:g} s {after} (trial.progressDeadlineSeconds)"
+    return Due(max(last, since) + limits.progress, PROGRESS, message)
