@@ -669,6 +669,7 @@ async def test_trouble_is_told_once_and_fails_what_cannot_begin(world: World, re
     await world.pods.observe()
     found = (await world.pods.observe())[KEY]
     assert found.failure == ((reason, "container trial: why") if fails else None)
+    assert (found.begun, found.waits_for) == (None, f"{reason}: container trial: why")
     assert [trouble.reason for trouble in world.pods.troubles.values()] == [reason]
     assert world.told == [(reason, f"pod {NAME}: container trial: why")]
     pod["status"] = {"phase": "Running"}

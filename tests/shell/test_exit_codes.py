@@ -50,6 +50,16 @@ def run(folder: Path, *options: str, **spec: Any) -> int:
     return code("run", str(folder / "exp.yaml"), "--results", str(folder / "results"), *options)
 
 
+@pytest.mark.parametrize(("mode", "told"), [("Minimize", 1), ("Maximize", 0)], ids=["less is better", "more is better"])
+def test_validate_points_out_a_threshold_that_ends_bad_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str, told: int
+) -> None:
+    body = experiment(["python"], objective={"metric": "loss", "mode": mode}, stop={"metrics": {"loss": 0.3}})
+    (tmp_path / "exp.yaml").write_text(json.dumps(body))
+    assert code("validate", str(tmp_path / "exp.yaml")) == 0
+    assert capsys.readouterr().out.count("note: stop.metrics ends a trial whose loss is >= 0.3, as in Ray, though") == told
+
+
 @pytest.mark.parametrize("verb", ["run", "validate"])
 @pytest.mark.parametrize("name", ["nothing-here.yaml", "a-folder", "bytes.yaml", "no/such/folder.yaml"])
 def test_a_file_that_cannot_be_read_is_2_and_named(

@@ -367,6 +367,25 @@ TROUBLES: dict[str, tuple[Shown, observed.Trouble | None]] = {
 }  # fmt: skip
 
 
+BEGINNINGS: dict[str, tuple[Shown, float | None, str]] = {
+    "no node fits": (CASES["waits for a node"][0], None, f"Unschedulable: {NO_NODE}"),
+    "not looked at yet": (CASES["just created"][0], None, "no node has taken it yet"),
+    "an image that is not to be had": (replace(PENDING, trial=waiting("ErrImagePull", "denied")), None, "ErrImagePull: container trial: denied"),
+    "an image that comes": (replace(PENDING, trial=waiting("ContainerCreating")), None, "container trial: ContainerCreating"),
+    "an init container's turn": (replace(PENDING, inits=[("fetch", running("10:00:09"))]), None, "container fetch is running"),
+    "it runs": (Shown(), seconds("10:00:20"), ""),
+    "it has ended": (finished(ended(3)), seconds("10:00:20"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("shown", "begun", "waits_for"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_whether_its_program_has_begun_and_what_it_waits_for(shown: Shown, begun: float | None, waits_for: str) -> None:
+    pod = observed.trim(shown.pod())
+    assert observed.see(pod).begun == begun
+    if begun is None:
+        assert observed.waits_for(pod, observed.trouble(pod, seconds("10:01:05"))) == waits_for
+
+
 @pytest.mark.parametrize(("shown", "expected"), TROUBLES.values(), ids=TROUBLES)
 def test_what_keeps_a_pod_from_beginning(shown: Shown, expected: observed.Trouble | None) -> None:
     assert observed.trouble(observed.trim(shown.pod()), seconds("10:01:05")) == expected

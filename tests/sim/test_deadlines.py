@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from kubetune_operator.core.plan import Create, Room, plan
 from kubetune_operator.core.records import Closed, Condemned
 from kubetune_operator.core.spec import Deadlines, Failure
 from tests.sim.world import Line, Script, World, spec
@@ -47,6 +48,15 @@ def test_a_pod_that_is_pending_for_too_long_fails_its_trial_and_names_what_it_wa
 )
 def test_a_program_that_begins_in_time_is_left_alone(seconds: float, expected: str) -> None:
     assert pending(seconds, 10).run().outcomes() == [expected]
+
+
+def test_an_attempt_without_a_pod_is_not_pending() -> None:
+    """It waits for a quota, say: that may take as long as it takes."""
+    world = pending(0, 10)
+    step = plan(world.history, {}, Room(), world.now)
+    world.record(step.records)
+    later = plan(world.history, {}, Room(), world.now + 1000)
+    assert (later.records, later.acts, later.wake) == ((), (Create(0, 0),), None)
 
 
 def test_a_slow_program_has_met_its_start_deadline() -> None:

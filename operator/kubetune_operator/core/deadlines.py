@@ -1,4 +1,4 @@
-"""Deadlines of an attempt: for its program to begin, and from one report to the next. What follows is `plan`'s to say."""
+"""Deadlines of an attempt: for its pod's program to begin, and from one report to the next. What follows is `plan`'s to say."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def due(limits: Deadlines, attempt: Attempt, begun: float | None, since: float) 
     heard before that, so no time before it counts against the trial.
     """
     if begun is None and attempt.next == 0:
-        if limits.start is None:
+        if limits.start is None or not attempt.uid:  # an attempt without a pod waits for a quota: that is not Pending
             return None
         message = f"its program has not begun for {limits.start:g} s (trial.startDeadlineSeconds)"
-        return Due(max(attempt.started, since) + limits.start, START, message)
+        return Due(max(attempt.bound, since) + limits.start, START, message)
     if limits.progress is None:
         return None
     last = attempt.last_time if attempt.accepted else begun or 0.0

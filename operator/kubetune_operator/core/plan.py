@@ -176,9 +176,8 @@ def _sentence(history: History, attempt: Attempt, pod: Pod | None, room: Room, n
     due = _deadline(history, attempt, pod, room)
     if due is None or now < due.time:
         return None
-    waits_for = "it has no pod yet" if pod is None else pod.waits_for
-    unsaid = due.reason != deadlines.START or not waits_for
-    return Intent.FAIL, due.reason, due.message if unsaid else f"{due.message}; {waits_for}"
+    waits_for = pod.waits_for if pod is not None and due.reason == deadlines.START else ""
+    return Intent.FAIL, due.reason, f"{due.message}; {waits_for}" if waits_for else due.message
 
 
 def _deadlines(history: History, pods: Mapping[Key, Pod], room: Room) -> Iterator[float]:

@@ -64,7 +64,7 @@ class StopExperiment:
 class Deadlines:
     """What fails an attempt, in seconds; None is never."""
 
-    start: float | None = None  # from its start until its program begins
+    start: float | None = None  # from when it has its pod until the program begins
     progress: float | None = None  # from one report to the next
 
 
