@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from kubetune_operator import api
 from kubetune_operator.api import notyet, plain
 from kubetune_operator.core.domains import Choice, GridSearch, LogUniform, QLogRandInt, RandInt
+from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.searchers.random import Random
-from kubetune_operator.core.spec import Failure, StopExperiment
+from kubetune_operator.core.spec import Deadlines, Failure, StopExperiment
 from kubetune_operator.core.trials import Mode, Objective, Scope
 from kubetune_operator.errors import InvalidSpec
 from tests.crdcheck import checker
@@ -99,9 +100,22 @@ def test_core_gets_the_limits() -> None:
     spec = api.parse(made).spec
     assert spec.stop == {"training_iteration": 100}
     assert spec.stop_experiment == StopExperiment(0.98, 3)
+    assert (spec.stop_plateau, spec.deadlines) == (None, Deadlines())
     assert spec.failure == Failure(2, fail_fast=False, max_disruptions=7)
     assert spec.suspend
     assert spec.scheduler == Fifo()
+
+
+def test_core_gets_plateaus_budget_and_deadlines() -> None:
+    made = changed(put("spec.stop.plateau", {"metric": "eval/loss", "threshold": 0, "numResults": 7}))
+    put("spec.stopExperiment", {"plateau": {"mode": "Minimize", "top": 3, "patience": 2}, "timeBudgetSeconds": 60})(made)
+    put("spec.trial.startDeadlineSeconds", 5)(made)
+    put("spec.trial.progressDeadlineSeconds", 6)(made)
+    spec = api.parse(made).spec
+    assert spec.stop_plateau == TrialPlateau("eval/loss", std=0.01, num_results=7, grace_period=4, threshold=0)
+    assert spec.stop_experiment.plateau == ExperimentPlateau(None, "Minimize", std=0.001, top=3, patience=2)
+    assert spec.stop_experiment.time_budget == 60
+    assert spec.deadlines == Deadlines(start=5, progress=6)
 
 
 def test_parameters_inside_values_become_primitives() -> None:

@@ -41,7 +41,11 @@ class StopExperiment(Model):
         default=None, description="end when the best values hardly differ any more"
     )
     time_budget_seconds: int | None = Field(
-        default=None, ge=1, le=315_360_000, description="end after this many seconds. Default: none"
+        default=None,
+        ge=1,
+        le=315_360_000,
+        description="end after this many seconds from the first trial's start, but for those in which it is suspended or nobody "
+        "runs it. Default: none",
     )
     max_failed_trials: int | None = Field(
         default=None,

@@ -98,10 +98,16 @@ class Trial(Model):
         default=60, ge=0, le=3600, description="how long an ended program waits until its last reports are saved"
     )
     start_deadline_seconds: int | None = Field(
-        default=None, ge=1, le=YEAR, description="a trial that is Pending for longer than this has failed. Default: none"
+        default=None,
+        ge=1,
+        le=YEAR,
+        description="a trial whose pod has been there for this long, and whose program has not begun, has failed. Default: none",
     )
     progress_deadline_seconds: int | None = Field(
-        default=None, ge=1, le=YEAR, description="a trial that has not reported for longer than this has failed. Default: none"
+        default=None,
+        ge=1,
+        le=YEAR,
+        description="a trial whose program has run for this long without a report has failed. Default: none",
     )
     template: Template = Field(description="the pod of a trial: a PodTemplateSpec")
 
