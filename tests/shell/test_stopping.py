@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +64,25 @@ def test_the_time_budget_ends_it_and_more_of_it_goes_on(kubetune: Kubetune) -> N
     assert [(row["state"], row["reason"]) for row in table(more)] == [("Cancelled", "TimeBudget")] * 4
 
 
+def test_time_in_which_nobody_runs_it_is_not_charged(kubetune: Kubetune, tmp_path: Path) -> None:
+    """A runner that is killed, and another that comes later: its trials have gone on, but the budget has not."""
+    budget = {"numSamples": 30, "maxConcurrentTrials": 2, "stopExperiment": {"timeBudgetSeconds": 2}}
+    assert kubetune(ENDLESS, **budget).code == 0
+    words = ["run", str(tmp_path / "exp.yaml"), "--results", str(tmp_path / "results")]
+    running = subprocess.Popen([sys.executable, "-m", "kubetune.cli", *words], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert any("started" in line for line in running.stdout)
+    running.kill()
+    running.communicate()
+    time.sleep(3)
+    resumed = command(tmp_path, *words, "--resume")
+    assert resumed.code == 0, resumed.out + resumed.err
+    assert "exp: TimeBudget: 2 s are spent of the 2 s" in resumed.out
+
+
 def test_a_program_that_hangs_fails_and_is_tried_again(kubetune: Kubetune) -> None:
     hangs = (
-        "import time, kubetune\nkubetune.report(accuracy=1)\n"
+        "import time, kubetune\n"
         "if kubetune.trial().number == 1 and kubetune.trial().attempt == 0: time.sleep(60)\nkubetune.report(accuracy=2)\n"
     )
     began = time.monotonic()
@@ -73,7 +91,7 @@ def test_a_program_that_hangs_fails_and_is_tried_again(kubetune: Kubetune) -> No
     assert time.monotonic() - began < 30
     assert [(row["state"], row["attempts"]) for row in table(run)] == [("Succeeded", number) for number in ("1", "2", "1")]
     error = (run.trial(1) / "error.txt").read_text()
-    assert "ProgressDeadline: it has not reported for 2 s since its last report (trial.progressDeadlineSeconds)" in error
+    assert "ProgressDeadline: it has not reported for 2 s since it began (trial.progressDeadlineSeconds)" in error
 
 
 def _trial(**more: object) -> dict[str, object]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from kubetune_operator.core.plan import Create, Room, plan
-from kubetune_operator.core.records import Closed, Condemned
+from kubetune_operator.core.records import Condemned, Drained, End
 from kubetune_operator.core.spec import Deadlines, Failure
 from tests.sim.world import Line, Script, World, spec
 
@@ -148,17 +150,29 @@ def test_suspending_comes_first_and_fails_nothing() -> None:
     assert [reason for reason, *_ in condemned(world)] == ["Suspended"]
 
 
-def test_the_end_of_a_program_is_no_silence() -> None:
-    """A pod that has ended, or is being deleted by somebody, is on its way: its close says what it was."""
+@pytest.mark.parametrize(
+    "seen",
+    [{"deleting": True}, {"end": End(exit_code=0)}],
+    ids=["somebody deletes it", "its program has ended, and its sidecar sends the rest"],
+)
+def test_who_is_on_the_way_out_is_not_silent(seen: dict[str, Any]) -> None:
+    """What becomes of it is seen when it has gone."""
     world = saying([SAYS], 5)
-    for _ in range(3):
-        world.turn()
-        world.tick()
+    world.turn()
+    world.tick()
+    world.pods[0, 0] = replace(world.pods[0, 0], **seen)
     world.now += 100
-    world.run()
-    assert condemned(world) == []
-    closed = next(record for record in world.records if isinstance(record, Closed))
-    assert closed.reason == "Completed"
+    assert (world.turn(), world.wake) == (0, None)
+
+
+def test_who_has_sent_its_last_word_is_not_silent() -> None:
+    """Told to end by somebody else: its pod will say who that was."""
+    world = saying([SAYS], 5)
+    world.turn()
+    world.tick()
+    world.record([Drained(0, 0, 1, End(signal=15, terminated=True), world.now)])
+    world.now += 100
+    assert (world.turn(), world.wake) == (0, None)
 
 
 def test_without_them_nobody_is_failed() -> None:

@@ -216,13 +216,15 @@ def test_while_it_is_suspended_nothing_is_charged_and_nothing_recorded() -> None
     assert ended(world) == ("TimeBudget", 1050 + BUDGET - 7)
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "another process"])
 @pytest.mark.parametrize("budget", [40.0, None], ids=["raised", "taken away"])
-def test_more_time_goes_on(budget: float | None) -> None:
+def test_more_time_goes_on(budget: float | None, *, restarts: bool) -> None:
     world = budgeted().run()
     world.now += 500
     world.edit(stop_experiment=StopExperiment(time_budget=budget), num_samples=4)
     assert goes_on(world.history)
-    world.restart()
+    if restarts:
+        world.restart()
     world.run(ticks=500)
     assert world.history.finished is not None
     assert world.history.finished.reason == ("TimeBudget" if budget else "Completed")
