@@ -160,8 +160,9 @@ class _World:
         if isinstance(act, Create):
             if key in self._pods:
                 return False
-            self._pods[key] = Pod(f"{act.trial}-{act.attempt}", PodPhase.RUNNING)
-            self._next(key, 0, self.now + self.setting.start_seconds)
+            begun = self.now + self.setting.start_seconds
+            self._pods[key] = Pod(f"{act.trial}-{act.attempt}", PodPhase.RUNNING, begun=begun)
+            self._next(key, 0, begun)
         else:
             self._end(key, TERMINATED)
         return True

@@ -133,6 +133,7 @@ def test_how_an_experiment_without_a_scheduler_went(explain: Explain, tmp_path: 
         ({"stop": {"metrics": {"accuracy": 0.6}}}, "1", "training_iteration 2 (2 s): accuracy 0.6 has reached 0.6 (stop.metrics): stopped, with its whole budget"),
         ({"stop": {"metrics": {"accuracy": 0.59999999}}}, "1", "training_iteration 2 (2 s): accuracy 0.6 has reached 0.59999999 (stop.metrics): stopped"),
         ({"stop": {"expression": "result.accuracy > 0.65"}}, "1", "training_iteration 3 (3 s): result.accuracy > 0.65 is true (stop.expression): stopped, with its whole budget"),
+        ({"stop": {"plateau": {"metric": "accuracy", "std": 0.06, "numResults": 2, "gracePeriod": 3}}}, "1", "training_iteration 3 (3 s): the last 2 of accuracy differ by 0.05, less than 0.06 (stop.plateau): stopped, with its whole budget"),
         ({"stopExperiment": {"goal": 0.7}}, "1", "training_iteration 3 (3 s): accuracy has reached the goal 0.7 (stopExperiment.goal): stopped, with its whole budget"),
         ({"stopExperiment": {"goal": 0.7}, "maxConcurrentTrials": 2}, "0", "the experiment ended: it was told to end (GoalReached: trial exp-00001 reported 0.7, the goal is 0.7)"),
     ],
@@ -182,7 +183,7 @@ MEDIAN_FACTS = {"time": 61.5, "loss": -0.1, "peers": 7}
         pytest.param("Asha", ASHA_FACTS | {"loss": -0.5, "cutoff_loss": -0.5}, Decision.STOP, "rung 1: accuracy 0.5 is worse than the cutoff 0.5 of 2 peers: stopped", id="a cutoff that was rounded for the eye"),
         pytest.param("MedianStopping", MEDIAN_FACTS | {"best_loss": -0.2, "median_loss": -0.3}, Decision.STOP, "at best so far accuracy 0.2 is worse than the median average 0.3 of 7 others: stopped", id="median"),
         pytest.param("MedianStopping", MEDIAN_FACTS | {"best_loss": -0.2, "median_loss": None}, Decision.CONTINUE, "accuracy 0.2 at best so far, and 7 others at this time: too few to judge by: went on", id="too few for a median"),
-        pytest.param("Plateau", {"metric": "accuracy", "std": 0.001}, Decision.STOP, "Plateau metric accuracy, std 0.001: stopped", id="a reason without words of its own"),
+        pytest.param("Novelty", {"metric": "accuracy", "std": 0.001}, Decision.STOP, "Novelty metric accuracy, std 0.001: stopped", id="a reason without words of its own"),
         pytest.param("Done", {}, Decision.STOP, "it reported done: true: stopped", id="done"),
     ],
 )  # fmt: skip

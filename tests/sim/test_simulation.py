@@ -17,7 +17,7 @@ from kubetune_operator.checked import spec_of
 from kubetune_operator.core.history import Phase
 from kubetune_operator.core.records import Created, End, Outcome
 from kubetune_operator.core.schedulers.asha import Asha
-from kubetune_operator.core.spec import Failure, Spec, StopExperiment
+from kubetune_operator.core.spec import Deadlines, Failure, Spec, StopExperiment
 from kubetune_operator.core.trials import Decision
 from kubetune_operator.curves import Curve, of_values
 from kubetune_operator.experiment import load
@@ -223,3 +223,25 @@ def test_it_can_be_watched() -> None:
     simulate(spec(), [curve([1])] * 1000, watch=lambda history: seen.append(history.ended))
     assert len(seen) > 3
     assert seen == sorted(seen)
+
+
+def test_a_time_budget_ends_it_on_the_virtual_clock() -> None:
+    """The clock begins at 0, which is a time like any other."""
+    made = simulate(
+        spec(max_concurrent=2, stop_experiment=StopExperiment(time_budget=25)),
+        [curve([1, 2, 3, 4], 5)] * 9,
+        Setting(start_seconds=3),
+    )
+    assert made.history.finished is not None
+    assert (made.history.finished.reason, made.seconds) == ("TimeBudget", 25)
+    assert [trial.reports for trial in made.history.trials] == [4, 4, 0, 0]
+
+
+def test_deadlines_are_kept_on_the_virtual_clock() -> None:
+    """A program begins when its start is over; the second one is silent for too long."""
+    limits = Deadlines(start=5, progress=10)
+    made = simulate(spec(deadlines=limits), [curve([1, 2], 9), curve([1, 2], [9, 11])], Setting(start_seconds=8))
+    assert [(trial.outcome, trial.reason, trial.ended) for trial in made.history.trials] == [
+        (Outcome.SUCCEEDED, "Completed", 26),
+        (Outcome.FAILED, "ProgressDeadline", 27),
+    ]

@@ -122,6 +122,9 @@ def _told(verdict: Verdict, objective: Objective) -> str:
             told = f"{facts['metric']} {value} has reached {threshold} (stop.metrics)"
         case "StopExpression":
             told = f"{facts['expression']} is true (stop.expression)"
+        case "Plateau":
+            std, limit = _apart(facts["std"], facts["limit"])
+            told = f"the last {facts['window']} of {facts['metric']} differ by {std}, less than {limit} (stop.plateau)"
         case "GoalReached":
             told = f"{objective.metric} has reached the goal {words.number(facts['goal'])} (stopExperiment.goal)"
         case "Done":

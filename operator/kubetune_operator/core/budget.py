@@ -15,7 +15,7 @@ EVERY = 10.0  # seconds after which what was spent is recorded
 def due(history: History, since: float, now: float) -> Charged | None:
     """Give what is to be recorded now; `since` is when this process took the experiment up."""
     budget = history.spec.stop_experiment.time_budget
-    if budget is None or not history.uncharged_from:
+    if budget is None or history.uncharged_from is None:
         return None
     if now < history.uncharged_from:  # the clock was put back
         return Charged(history.charged, now)
@@ -28,7 +28,7 @@ def due(history: History, since: float, now: float) -> Charged | None:
 
 def rest(history: History, since: float, now: float) -> Charged | None:
     """Give all that is still to be charged, for when it is the last chance to do so."""
-    if history.spec.stop_experiment.time_budget is None or not history.uncharged_from:
+    if history.spec.stop_experiment.time_budget is None or history.uncharged_from is None:
         return None
     until = min(now, history.suspended) if history.spec.suspend else now
     spent = until - max(history.uncharged_from, since)
@@ -38,6 +38,6 @@ def rest(history: History, since: float, now: float) -> Charged | None:
 def wake(history: History, since: float) -> float | None:
     """Say when something is to be recorded, if time alone goes on."""
     budget = history.spec.stop_experiment.time_budget
-    if budget is None or not history.uncharged_from:
+    if budget is None or history.uncharged_from is None:
         return None
     return max(history.uncharged_from, since) + min(EVERY, budget - history.charged)

@@ -161,7 +161,9 @@ class History:
         self.goal: int | None = None  # the trial that reached it
         self.best_values = _best_values(spec)
         self.charged = 0.0  # seconds of the time budget …
-        self.uncharged_from = 0.0  # … and what has run since then is still to be charged; 0: nothing has started
+        self.uncharged_from: float | None = (
+            None  # … and what has run since then is still to be charged; None: nothing has started
+        )
         self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
         self.sightings = Sightings(spec.reads)
         self.without_metric: list[int] = []  # trials that had their whole budget and never reported the objective as a number
@@ -313,7 +315,8 @@ class History:
                 self.trials[record.trial] = replace(trial, phase=Phase.RUNNING, attempts=record.attempt + 1, started=started)
                 self.waiting.pop(record.trial, None)
                 self.interrupted = None
-                self.uncharged_from = self.uncharged_from or record.time
+                if self.uncharged_from is None:
+                    self.uncharged_from = record.time
                 self.open[key] = Attempt(record.trial, record.attempt, record.time)
                 self.digests[key] = []
             case Bound():
@@ -394,7 +397,7 @@ class History:
 
     def _count_from(self, time: float) -> None:
         """Let the time budget run from here, once anything has started: what was before is charged, or not to be."""
-        if self.uncharged_from:
+        if self.uncharged_from is not None:
             self.uncharged_from = time
 
 
