@@ -234,11 +234,26 @@ def test_experiments_end_as_the_naive_implementation_says(settings: ExperimentPl
     assert reached(settings, values, objective) == naive_reached(settings, values, objective)
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=20), st.integers(1, 19))
-def test_numbers_that_come_and_go_leave_no_rounding(numbers: list[float], gone: int) -> None:
-    spread = Spread()
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=20),
+    st.integers(1, 19),
+    st.floats(0, 9e15),
+)
+def test_numbers_that_come_and_go_leave_no_rounding(numbers: list[float], gone: int, limit: float) -> None:
+    spread, left = Spread(), numbers[min(gone, len(numbers) - 1) :]
     for one in numbers:
         spread.add(one)
-    for one in numbers[:gone][: len(numbers) - 1]:
+    for one in numbers[: len(numbers) - len(left)]:
         spread.remove(one)
-    assert spread.variance() == variance(numbers[min(gone, len(numbers) - 1) :])
+    exact, square = variance(left), Fraction(limit) ** 2
+    assert spread.against(limit) == (exact > square) - (exact < square)
+    if all(abs(one) < 1e150 for one in left):  # statistics' own rounding needs the variance to be a double
+        assert spread.std() == pytest.approx(math.sqrt(exact), rel=1e-12, abs=1e-150)
+
+
+@pytest.mark.parametrize("number", [0.1, 5e-324, 1.7e308, -3.5, 0.0, 7, 2**60], ids=repr)
+def test_one_number_has_no_deviation_of_its_own(number: float) -> None:
+    spread = Spread()
+    for _ in range(3):
+        spread.add(number)
+    assert (spread.against(0), spread.against(5e-324), spread.std()) == (0, -1, 0.0)

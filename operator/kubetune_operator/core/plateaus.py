@@ -17,6 +17,7 @@ from kubetune_operator.core.bounds import LARGEST, METRIC, Rule, setting
 from kubetune_operator.core.trials import Decision, Flat, Mode, Objective, Verdict
 
 PLATEAU = "Plateau"  # the reason of either
+_SMALLEST = 1074  # 2**-1074 is the smallest double
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +51,46 @@ class ExperimentPlateau:
 
 
 class Spread:
-    """How much numbers differ, kept exactly: one more or one less costs the same however many there are."""
+    """How much numbers differ, kept exactly: one more or one less costs the same however many there are.
+
+    Each double is a whole number of the smallest double, 2**-1074; sums of whole numbers lose nothing, and need no gcd.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self._sum = Fraction()
-        self._squares = Fraction()
+        self._sum = 0  # in smallest doubles
+        self._squares = 0
 
     def add(self, number: float) -> None:
         """Count a finite number in."""
-        exact = Fraction(number)
+        whole = _whole(number)
         self.count += 1
-        self._sum += exact
-        self._squares += exact * exact
+        self._sum += whole
+        self._squares += whole * whole
 
     def remove(self, number: float) -> None:
         """Count a number out that was counted in."""
-        exact = Fraction(number)
+        whole = _whole(number)
         self.count -= 1
-        self._sum -= exact
-        self._squares -= exact * exact
+        self._sum -= whole
+        self._squares -= whole * whole
 
-    def variance(self) -> Fraction:
-        """Give the square of the standard deviation; there must be a number."""
-        return (self._squares * self.count - self._sum * self._sum) / (self.count * self.count)
+    def against(self, std: float) -> int:
+        """Compare the standard deviation: negative if it is below `std`, 0 if it is `std`. There must be a number."""
+        limit = _whole(std) * self.count
+        variance = self._squares * self.count - self._sum * self._sum  # times count**2, as the limit is
+        return (variance > limit * limit) - (variance < limit * limit)
+
+    def std(self) -> float:
+        """Give the standard deviation, rounded for the eye."""
+        variance = self._squares * self.count - self._sum * self._sum
+        return float(Fraction(math.isqrt(variance), self.count << _SMALLEST))
+
+
+def _whole(number: float) -> int:
+    """Count the smallest doubles in a finite number."""
+    numerator, denominator = float(number).as_integer_ratio()
+    return numerator << (_SMALLEST + 1 - denominator.bit_length())
 
 
 @dataclass(slots=True)
@@ -106,7 +123,6 @@ class TrialPlateaus:
         self._settings = settings
         self._objective = Objective(settings.metric, mode)
         self._most_loss = self._objective.loss(settings.threshold)
-        self._limit = Fraction(settings.std) ** 2
         self._windows: dict[int, _Window] = {}
 
     def observe(self, trial: int, flat: Flat) -> None:
@@ -124,10 +140,9 @@ class TrialPlateaus:
             return None
         if self._most_loss is not None and window.latest > self._most_loss:
             return None
-        variance = window.spread.variance()
-        if variance >= self._limit:
+        if window.spread.against(settings.std) >= 0:
             return None
-        facts = {"metric": settings.metric, "std": math.sqrt(variance), "limit": settings.std, "window": settings.num_results}
+        facts = {"metric": settings.metric, "std": window.spread.std(), "limit": settings.std, "window": settings.num_results}
         return Verdict(Decision.STOP, PLATEAU, facts, complete=True)
 
     def forget(self, trial: int) -> None:
@@ -147,7 +162,6 @@ class BestValues:
         self.reached = ""  # the plateau, in words, once it has lasted long enough
         mode = objective.mode if settings.mode is None else Mode(settings.mode)
         self._objective = Objective(settings.metric or objective.metric, mode)
-        self._limit = Fraction(settings.std) ** 2
         self._best: list[float] = []  # a heap of negated losses: [0] is that of the worst
         self._spread = Spread()
         self._flat = False  # whether they are a plateau
@@ -159,7 +173,7 @@ class BestValues:
         if self.reached or loss is None or loss == math.inf:
             return
         if self._takes(loss):
-            self._flat = len(self._best) == self.settings.top and self._spread.variance() <= self._limit
+            self._flat = len(self._best) == self.settings.top and self._spread.against(self.settings.std) <= 0
         self._lasts = self._lasts + 1 if self._flat else 0
         if self._flat and self._lasts >= self.settings.patience:
             self.reached = self._words()
@@ -176,9 +190,8 @@ class BestValues:
         return True
 
     def _words(self) -> str:
-        std = math.sqrt(self._spread.variance())
         lasts = "1 report" if self._lasts == 1 else f"{self._lasts} reports"
         return (
             f"the {self.settings.top} best values of {self._objective.metric} have had a standard deviation of at most "
-            f"{self.settings.std:g} for {lasts} (it is {std:.3g} now)"
+            f"{self.settings.std:g} for {lasts} (it is {self._spread.std():.3g} now)"
         )
