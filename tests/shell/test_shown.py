@@ -100,7 +100,8 @@ async def test_once_its_time_to_live_is_over_it_is_deleted_and_its_results_are_n
         await report(operator, server, 0, ends=True, accuracy=0.75)
         await until(lambda: "finishTime" in shown(server))
         await asyncio.sleep(2)  # a time has whole seconds
-        server.rings(server.tunes["exp"])
+        if "exp" in server.tunes:  # whatever else wakes the operator may have come first
+            server.rings(server.tunes["exp"])
         await until(lambda: "exp" not in server.tunes, seconds=5)
         assert (folder / "trials.csv").exists()
 
