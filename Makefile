@@ -178,6 +178,10 @@ bench-decisions: .venv/.dev ## what a decision of ASHA and median stopping costs
 bench-simulate: .venv/.dev ## a whole ASHA experiment of 10,000 trials on a virtual clock
 	@$(BIN)/python -m tests.bench.simulate
 
+.PHONY: bench-quality
+bench-quality: .venv/.dev ## what each stopping rule finds for the same time, beside Ray Tune, Optuna and Syne Tune (an hour or two)
+	@$(BIN)/python -m tests.bench.quality
+
 # --- set up, clear away ---
 
 .PHONY: clean
