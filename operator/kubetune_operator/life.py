@@ -194,9 +194,8 @@ class Life:
     async def _ring(self, patience: float | None = None) -> bool:
         """Wait for the bell, or for long enough; say whether it rang."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(
-                RESYNC if patience is None else patience
-            ):  # wait_for loses a cancellation that comes with the bell
+            # wait_for loses a cancellation that comes with the bell
+            async with asyncio.timeout(RESYNC if patience is None else patience):
                 await self.bell.wait()
         await asyncio.sleep(DEBOUNCE)
         rang = self.bell.is_set()

@@ -119,8 +119,7 @@ def notices(history: History, experiment: str) -> list[str]:
         found += cautions(history.spec)
     found += history.notes
     if history.skipped:
-        draws = "1 draw" if history.skipped == 1 else f"{history.skipped} draws"
-        found.append(f"{draws} gave no trial, as no try met the constraints; the last: {history.why_skipped}")
+        found.append(skipped(history.skipped, history.why_skipped))
     sightings, objective = history.sightings, history.spec.objective.metric
     missing = endings.metric_missing(history)  # then the experiment ends with that, and says so
     for name, field in sightings.reads.items():
@@ -134,6 +133,12 @@ def notices(history: History, experiment: str) -> list[str]:
         first = trial_name(experiment, history.without_metric[0])
         found.append(f"trial {first} had its whole budget and never reported {objective} ({OBJECTIVE}), as others have")
     return found
+
+
+def skipped(count: int, why: str) -> str:
+    """Say that so many draws gave no trial, and why the last of them gave none."""
+    draws = "1 draw" if count == 1 else f"{count} draws"
+    return f"{draws} gave no trial, as no try met the constraints; the last: {why}"
 
 
 def cautions(spec: Spec) -> list[str]:

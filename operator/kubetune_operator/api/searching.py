@@ -5,8 +5,6 @@ What a field may hold by itself is in `parameters` and `search`; what stands bet
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubetune_operator.api.base import Model
 from kubetune_operator.api.parameters import domain
 from kubetune_operator.api.spec import Spec
@@ -53,12 +51,10 @@ class Compiler:
         return None if expression is None else Parameter(parameter.value_at("name"), expression, condition)
 
     def _compiled(self, text: str, place: str, *variables: str, condition: bool) -> Expression | None:
-        language: Any = self._languages.get(variables)
-        if language is None:
-            language = self._languages[variables] = Language(*variables)
+        if variables not in self._languages:
+            self._languages[variables] = Language(*variables)
         try:
-            compiled: Expression = language.compile(text, condition=condition, draws=not condition)
+            return self._languages[variables].compile(text, condition=condition, draws=not condition)
         except ExpressionRefused as refused:
             self.problems.append(Problem(place, refused.wrong.rule, text, refused.wrong.remedy))
             return None
-        return compiled

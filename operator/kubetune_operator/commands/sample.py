@@ -5,45 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kubetune_operator import checked
-from kubetune_operator.api import reading
-from kubetune_operator.commands import say
+from kubetune_operator import status
+from kubetune_operator.commands import say, wanted
 from kubetune_operator.console import words
-from kubetune_operator.core.endings import FEW_SKIPS
-from kubetune_operator.core.space import nested
+from kubetune_operator.core.endings import few_skips
+from kubetune_operator.core.history import MOST_NOTES
+from kubetune_operator.core.space import Draw, nested
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import Params
-from kubetune_operator.errors import InvalidSpec, KubetuneError
-
-MOST_NOTES = 3
-
-
-class _Sampled(NamedTuple):
-    """One trial's parameters, or None where a draw gives no trial; and what was noticed."""
-
-    params: Params | None
-    note: str
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command."""
     drawn = random.SystemRandom().randrange(2**31) if options.seed is None else options.seed
-    try:
-        experiment = checked.check(reading.read(Path(options.file)).body, seed=drawn, here=False)
-    except InvalidSpec as refusal:
-        say.refusal(options.file, refusal)
-        return 2
-    except (KubetuneError, OSError) as error:
-        say.error(error)
+    experiment = wanted.read(options.file, seed=drawn)
+    if experiment is None:
         return 2
     spec = experiment.spec
     seed = spec.seed if options.seed is None else options.seed
@@ -59,21 +42,21 @@ def main(options: argparse.Namespace) -> int:
     return 0 if trials else 1
 
 
-def _first(spec: Spec, seed: int, wanted: int) -> Iterator[_Sampled]:
+def _first(spec: Spec, seed: int, most: int) -> Iterator[Draw]:
     """Draw until there are so many trials, or no more, or a long row of draws that give none."""
     state = spec.searcher.begin(spec.space, seed)
     found = skipped = 0
     for number in range(spec.total):
-        if found == wanted or skipped == max(FEW_SKIPS, spec.space.grid_size):
+        if found == most or skipped == few_skips(spec):
             return
         draw = state.suggest(number)
         if draw is None:
             return
         found, skipped = (found, skipped + 1) if draw.params is None else (found + 1, 0)
-        yield _Sampled(draw.params, draw.note)
+        yield draw
 
 
-def _show(spec: Spec, trials: list[Params], seed: str) -> None:
+def _show(spec: Spec, trials: Sequence[Params], seed: str) -> None:
     names = [parameter.name for parameter in spec.space.parameters]
     out = Console(highlight=False)
     if not out.is_terminal:
@@ -88,10 +71,10 @@ def _show(spec: Spec, trials: list[Params], seed: str) -> None:
     out.print(Text(f"{len(trials)} of {words.counted(spec.total, 'trial')}; {seed}"))
 
 
-def _doubts(draws: list[_Sampled]) -> None:
+def _doubts(draws: list[Draw]) -> None:
     skipped = [draw.note for draw in draws if draw.params is None]
     notes = dict.fromkeys(draw.note for draw in draws if draw.params is not None and draw.note)
     for note in islice(notes, MOST_NOTES):
         say.error(note)
     if skipped:
-        say.error(f"{words.counted(len(skipped), 'draw')} gave no trial, as no try met the constraints; the last: {skipped[-1]}")
+        say.error(status.skipped(len(skipped), skipped[-1]))

@@ -10,14 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from kubetune_operator import api, checked, curves, earlier
-from kubetune_operator.api import reading
-from kubetune_operator.commands import folders, say
+from kubetune_operator import api, curves, earlier
+from kubetune_operator.commands import folders, say, wanted
 from kubetune_operator.console import comparison
 from kubetune_operator.core.history import History
 from kubetune_operator.core.trials import Objective
 from kubetune_operator.curves import Curve
-from kubetune_operator.errors import InvalidSpec, KubetuneError
+from kubetune_operator.errors import KubetuneError
 from kubetune_operator.simulation import Setting, Simulated, simulate
 
 OK, NO_CLAIM, REFUSED = 0, 1, 2
@@ -25,41 +24,35 @@ OK, NO_CLAIM, REFUSED = 0, 1, 2
 
 def main(options: argparse.Namespace) -> int:
     """Run the command."""
-    try:
-        wanted = checked.check(reading.read(Path(options.file)).body, seed=0, here=False)
-    except InvalidSpec as refusal:
-        say.refusal(options.file, refusal)
-        return REFUSED
-    except (KubetuneError, OSError) as error:
-        say.error(error)
+    experiment = wanted.read(options.file, seed=0)
+    if experiment is None:
         return REFUSED
     try:
-        return _with_earlier(wanted, options) if options.earlier else _with_table(wanted, options)
+        return _with_earlier(experiment, options) if options.earlier else _with_table(experiment, options)
     except (KubetuneError, OSError) as error:
         say.error(error)
         return REFUSED
 
 
-def _with_table(wanted: api.Experiment, options: argparse.Namespace) -> int:
-    spec, path = wanted.spec, Path(options.curves)
+def _with_table(experiment: api.Experiment, options: argparse.Namespace) -> int:
+    spec, path = experiment.spec, Path(options.curves)
     table = curves.read(path, spec.objective.metric)
     rows = curves.rows(len(table), options.trials or spec.total, spec.seed)
-    _tell(
-        f"simulated: each trial is a row of {path}, at random by seed {spec.seed}{', since the file names none' * wanted.drawn};"
-    )
-    _tell(f"its values are {spec.objective.metric}; the file's own search space is not drawn from")
-    simulated = _simulate(wanted, [table[row] for row in rows], options)
-    comparison.with_table(simulated, comparison.Rows(table, rows, options.start_seconds), wanted.name, _tell)
+    seed = f"{spec.seed}{', since the file names none' * experiment.drawn}"
+    say.line(f"simulated: each trial is a row of {path}, at random by seed {seed};")
+    say.line(f"its values are {spec.objective.metric}; the file's own search space is not drawn from")
+    simulated = _simulate(experiment, [table[row] for row in rows], options)
+    comparison.with_table(simulated, comparison.Rows(table, rows, options.start_seconds), experiment.name, say.line)
     return OK
 
 
-def _with_earlier(wanted: api.Experiment, options: argparse.Namespace) -> int:
+def _with_earlier(experiment: api.Experiment, options: argparse.Namespace) -> int:
     folder = folders.find(options.earlier, folders.root(options))
     before = earlier.read(folder)
-    _require(wanted.spec.objective, before.history, folder)
-    _tell(f"simulated: each trial goes as it went in {folder}; the file's own search space is not drawn from")
-    simulated = _simulate(wanted, before.curves, options)
-    known = comparison.with_earlier(simulated, before, wanted.body["spec"]["scheduler"], _tell)
+    _require(experiment.spec.objective, before.history, folder)
+    say.line(f"simulated: each trial goes as it went in {folder}; the file's own search space is not drawn from")
+    simulated = _simulate(experiment, before.curves, options)
+    known = comparison.with_earlier(simulated, before, experiment.body["spec"]["scheduler"], say.line)
     return OK if known else NO_CLAIM
 
 
@@ -75,9 +68,9 @@ def _spelled(objective: Objective) -> str:
     return f"metric {objective.metric}, mode {objective.mode.value}, scope {objective.scope.value}"
 
 
-def _simulate(wanted: api.Experiment, given: Sequence[Curve], options: argparse.Namespace) -> Simulated:
+def _simulate(experiment: api.Experiment, given: Sequence[Curve], options: argparse.Namespace) -> Simulated:
     """Simulate, with a bar on stderr where that is a terminal."""
-    spec = replace(wanted.spec, max_concurrent=options.workers or wanted.spec.max_concurrent)
+    spec = replace(experiment.spec, max_concurrent=options.workers or experiment.spec.max_concurrent)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("trials", total=len(given))
@@ -86,7 +79,3 @@ def _simulate(wanted: api.Experiment, given: Sequence[Curve], options: argparse.
             progress.update(task, completed=history.ended)
 
         return simulate(spec, given, Setting(start_seconds=options.start_seconds), watch=watch)
-
-
-def _tell(text: str) -> None:
-    say.line(text)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from kubetune_operator import checked, status
-from kubetune_operator.api import reading
-from kubetune_operator.commands import say
+from kubetune_operator import status
+from kubetune_operator.commands import say, wanted
 from kubetune_operator.console import words
 from kubetune_operator.core.spec import Spec
-from kubetune_operator.errors import InvalidSpec, KubetuneError
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command."""
-    try:
-        experiment = checked.check(reading.read(Path(options.file)).body, seed=0, here=False)
-    except InvalidSpec as refusal:
-        say.refusal(options.file, refusal)
-        return 2
-    except (KubetuneError, OSError) as error:
-        say.error(error)
+    experiment = wanted.read(options.file, seed=0)
+    if experiment is None:
         return 2
     say.line(f"{options.file}: {experiment.name} is valid: {_trials(experiment.spec)}")
     for caution in status.cautions(experiment.spec):

@@ -12,6 +12,7 @@ from kubetune_operator.core.history import History, Trial
 from kubetune_operator.core.plateaus import PLATEAU
 from kubetune_operator.core.records import Intent, Outcome
 from kubetune_operator.core.space import TRIES
+from kubetune_operator.core.spec import Spec
 
 FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
 FAILED_SHARE = 0.1  # … and this share of the trials started
@@ -43,7 +44,7 @@ def causes(history: History) -> Iterator[tuple[str, str]]:
         yield from _failures(history)
     if not history.open and not any(retried(history)) and (missing := metric_missing(history)):
         yield "MetricMissing", missing
-    if history.skipped_in_a_row >= _few_skips(history) or (history.skipped and not history.trials and _all_drawn(history)):
+    if history.skipped_in_a_row >= few_skips(history.spec) or (history.skipped and not history.trials and _all_drawn(history)):
         draws = "1 draw" if history.skipped_in_a_row == 1 else f"{history.skipped_in_a_row} draws"
         yield "ConstraintsNotMet", f"the last {draws} gave no trial, each tried up to {TRIES} times; {history.why_skipped}"
     if not history.open and not history.waiting and _all_drawn(history):
@@ -57,9 +58,9 @@ def _all_drawn(history: History) -> bool:
     return history.drawn >= history.spec.total
 
 
-def _few_skips(history: History) -> int:
+def few_skips(spec: Spec) -> int:
     """Give how many draws in a row that give no trial say that none will: a whole grid, where that is more."""
-    return max(FEW_SKIPS, history.spec.space.grid_size)
+    return max(FEW_SKIPS, spec.space.grid_size)
 
 
 def _failures(history: History) -> Iterator[tuple[str, str]]:

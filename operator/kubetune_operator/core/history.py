@@ -161,9 +161,7 @@ class History:
         self.goal: int | None = None  # the trial that reached it
         self.best_values = _best_values(spec)
         self.charged = 0.0  # seconds of the time budget …
-        self.uncharged_from: float | None = (
-            None  # … and what has run since then is still to be charged; None: nothing has started
-        )
+        self.uncharged_from: float | None = None  # … and what runs since then is to be charged; None: nothing has started
         self.names: dict[int, set[str]] = {}  # of the metrics that a trial has reported
         self.sightings = Sightings(spec.reads)
         self.without_metric: list[int] = []  # trials that had their whole budget and never reported the objective as a number

@@ -80,14 +80,12 @@ class Space:
         """Draw number `number`: its cell of the grid, the rest anew for it alone, again until the constraints are met."""
         point, cell = self._place(number)
         failed = unmet = ""
-        for again in range(TRIES):
+        for again in range(TRIES if self._may_change(point) else 1):
             try:
                 drawn, note = self._once(f"{seed}/{number}.{again}" if again else f"{seed}/{number}", point, cell)
             except _Unusable as unusable:
                 failed = failed or (str(unusable) if unusable.failed else "")
                 unmet = unmet or str(unusable)
-                if not self._may_change(point):
-                    break
             else:
                 return Draw(drawn, failed or note)
         return Draw(None, failed or unmet)
