@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from kubetune_operator.core.schedulers.asha import Asha, AshaState
 from kubetune_operator.core.schedulers.fifo import Fifo
-from kubetune_operator.core.trials import Mode, Objective, Scheduler, SchedulerState
+from kubetune_operator.core.trials import Scheduler, SchedulerState
+from tests.contract.histories import END, Event, histories, peers, verdicts
 from tests.contract.naive import NaiveAsha, Rules
 from tests.contract.schedulers import SchedulerContract
-
-Event = tuple[int, Any, Any]  # trial, time, value; a time of END ends the trial
-END = "end"
 
 
 class TestFifoContract(SchedulerContract):
@@ -56,18 +54,8 @@ def asha(rules: Rules) -> SchedulerState:
 
 
 def answers(state: SchedulerState, rules: Rules, events: list[Event]) -> list[tuple[str, bool]]:
-    """Ask about each report, then let it be remembered; nobody is taken out when stopped."""
-    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
-    given_back = []
-    for trial, time, value in events:
-        if time is END:
-            state.ended(trial)
-            continue
-        flat = {"t": time, "value": value}
-        verdict = state.judge(trial, flat, loss(value))
-        given_back.append((verdict.decision.value, verdict.complete))
-        state.observe(trial, flat, loss(value))
-    return given_back
+    """Say what each report leads to."""
+    return [(verdict.decision.value, verdict.complete) for verdict in verdicts(state, rules.mode, events)]
 
 
 @st.composite
@@ -82,17 +70,7 @@ def experiments(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
     )
     scores = st.integers(0, 6) | st.integers(0, 6) | st.floats(-1, 1, width=16) | st.sampled_from([math.nan, math.inf, -math.inf])
     leaps = st.sampled_from([0.5, 1, 1, 1, 1, 2, 3, 8, 40])
-    times: dict[int, float] = {}
-    events: list[Event] = []
-    for _ in range(draw(st.integers(0, 60))):
-        trial = draw(st.integers(0, 9))
-        kind = draw(st.sampled_from(["report"] * 12 + ["retry", "end"]))
-        if kind == "end":
-            events.append((trial, END, None))
-            continue
-        times[trial] = (0 if kind == "retry" else times.get(trial, 0)) + draw(leaps)
-        events.append((trial, times[trial], draw(scores)))
-    return rules, events
+    return rules, histories(draw, trials=10, leaps=leaps, scores=scores)
 
 
 @given(experiments())
@@ -109,17 +87,8 @@ def test_asha_decides_as_the_naive_implementation(experiment: tuple[Rules, list[
 def test_asha_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[Rules, list[Event]]) -> None:
     """Who is compared with whom, at every report, is what the rules say."""
     rules, events = experiment
-    state, naive = asha(rules), NaiveAsha(rules, lambda trial: trial % rules.brackets)
-    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
-    for trial, time, value in events:
-        if time is END:
-            state.ended(trial)
-            naive.ended(trial)
-            continue
-        flat = {"t": time, "value": value}
-        assert state.compared_with(trial, flat) == naive.compared_with(trial, flat)
-        state.observe(trial, flat, loss(value))
-        naive.observe(trial, flat, loss(value))
+    naive = NaiveAsha(rules, lambda trial: trial % rules.brackets)
+    assert list(peers(asha(rules), rules.mode, events)) == list(peers(naive, rules.mode, events))
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubetune_operator.core.schedulers.median import MedianStopping
-from kubetune_operator.core.trials import Mode, Objective, Scheduler, SchedulerState
+from kubetune_operator.core.trials import Scheduler, SchedulerState
+from tests.contract.histories import END, Event, histories, peers, verdicts
 from tests.contract.naive import MedianRules, NaiveMedian, Score
 from tests.contract.schedulers import SchedulerContract
-
-Event = tuple[int, Any, Any]  # trial, time, value; a time of END ends the trial
-END = "end"
 
 
 class TestMedianStoppingContract(SchedulerContract):
@@ -52,17 +49,8 @@ def median(rules: MedianRules) -> SchedulerState:
 
 
 def answers(state: SchedulerState, rules: MedianRules, events: Sequence[Event]) -> list[str]:
-    """Ask about each report, then let it be remembered; nobody is taken out when stopped."""
-    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
-    given_back = []
-    for trial, time, value in events:
-        if time is END:
-            state.ended(trial)
-            continue
-        flat = {"t": time, "value": value}
-        given_back.append(state.judge(trial, flat, loss(value)).decision.value)
-        state.observe(trial, flat, loss(value))
-    return given_back
+    """Say what each report leads to."""
+    return [verdict.decision.value for verdict in verdicts(state, rules.mode, events)]
 
 
 @st.composite
@@ -78,17 +66,7 @@ def experiments(draw: st.DrawFn) -> tuple[MedianRules, list[Event]]:
     tenths = st.integers(0, 9).map(lambda number: number / 10)
     scores = st.integers(0, 4) | tenths | st.floats(-1, 1) | st.sampled_from([math.nan, math.inf, -math.inf, 1.7e308, -1.7e308])
     leaps = st.sampled_from([0, 0.5, 1, 1, 1, 1, 1, 1, 2, 3, 8])
-    times: dict[int, float] = {}
-    events: list[Event] = []
-    for _ in range(draw(st.integers(0, 60))):
-        trial = draw(st.integers(0, 7))
-        kind = draw(st.sampled_from(["report"] * 12 + ["retry", "end"]))
-        if kind == "end":
-            events.append((trial, END, None))
-            continue
-        times[trial] = (0 if kind == "retry" else times.get(trial, 0)) + draw(leaps)
-        events.append((trial, times[trial], draw(scores)))
-    return rules, events
+    return rules, histories(draw, trials=8, leaps=leaps, scores=scores)
 
 
 @given(experiments())
@@ -104,17 +82,7 @@ def test_median_stopping_decides_as_the_naive_implementation(experiment: tuple[M
 def test_median_stopping_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[MedianRules, list[Event]]) -> None:
     """Who is compared with whom, and what each stands for, is what the rules say."""
     rules, events = experiment
-    state, naive = median(rules), NaiveMedian(rules)
-    loss = Objective("value", Mode.MINIMIZE if rules.mode == "min" else Mode.MAXIMIZE).loss
-    for trial, time, value in events:
-        if time is END:
-            state.ended(trial)
-            naive.ended(trial)
-            continue
-        flat = {"t": time, "value": value}
-        assert state.compared_with(trial, flat) == naive.compared_with(trial, flat)
-        state.observe(trial, flat, loss(value))
-        naive.observe(trial, flat, loss(value))
+    assert list(peers(median(rules), rules.mode, events)) == list(peers(NaiveMedian(rules), rules.mode, events))
 
 
 class FurthestInPlaceOfTheLatest(NaiveMedian):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -65,6 +67,10 @@ class Operator:
     def rows(self, path: str) -> list[dict[str, Any]]:
         """Read a result.json."""
         return [json.loads(line) for line in self.read(path).decode().splitlines()]
+
+    def table(self, experiment: str) -> dict[str, dict[str, str]]:
+        """Read the rows of trials.csv in an experiment's folder, by trial."""
+        return {row["trial"]: row for row in csv.DictReader(io.StringIO(self.read(f"{experiment}/trials.csv").decode()))}
 
     def reports(self, experiment: str) -> dict[str, list[dict[str, Any]]]:
         """Read the result.json of every trial in an experiment's folder."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,8 +46,7 @@ def test_a_dead_node_holds_no_slot_and_is_nobodys_failure(
     assert (trials["succeeded"], trials["failed"]) == (4, 0)
     assert "TrialFailed" not in kubectl("events", "--for", "tuneexperiment/moving")
     folder = f"{kubectl.namespace}/moving"
-    table = csv.DictReader(io.StringIO(operator.read(f"{folder}/trials.csv").decode()))
-    assert {row["trial"]: row["attempts"] for row in table} == {
+    assert {trial: row["attempts"] for trial, row in operator.table(folder).items()} == {
         name.removesuffix("-0"): "2" if name in lost else "1" for name in running
     }
     for trial, rows in operator.reports(folder).items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import subprocess
@@ -58,7 +56,7 @@ def test_a_space_with_everything_in_it(operator: Operator, kubectl: Kubectl, tmp
     found = finished(kubectl, "everything", seconds=300)
     assert found["status"]["state"] == "Completed", found["status"]
     folder = f"{kubectl.namespace}/everything"
-    ended = {row["trial"]: row for row in _table(operator.read(f"{folder}/trials.csv").decode())}
+    ended = operator.table(folder)
     for number, params in enumerate(expected):
         name = f"everything-{number:05d}"
         assert json.loads(operator.read(f"{folder}/{name}/params.json")) == params
@@ -86,7 +84,3 @@ def _kubetune(*words: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def _table(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))

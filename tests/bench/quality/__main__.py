@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 
 from tests.bench import peers
 from tests.bench.quality import ours, tables
-from tests.bench.quality.loop import Found, World
+from tests.bench.quality.loop import Found, worlds
 
 ROOT = Path(__file__).parents[3]
 OWN = Path(__file__).parent / "tables"
 SHARED = ROOT.parent / "shared" / "curves"  # LCBench, where it lies beside the repository
 WORKERS, STARTS, BUDGETS = (1, 8), (0.0, 1.0, 5.0), (1, 2, 4, 8)
-TOOLS = {"ray": ("Ray ASHA", "Ray median"), "optuna": (), "synetune": ()}
+TOOLS = ("ray", "optuna", "synetune")
 REFERENCE = "Ray ASHA"
 NOBODY = 1.0  # the score of a tool that names nobody
 
@@ -124,15 +124,13 @@ def _ours(path: Path, task: dict[str, Any]) -> list[dict[str, Any]]:
     table = tables.read(path)
     curves = ours.curves_of(table)
     said = []
-    for workers in task["workers"]:
-        for start in task["starts"]:
-            world = World(workers, start, tuple(each * table.length for each in task["budgets"]))
-            for name, make in ours.RULES.items():
-                found = [ours.run(make(table.length), table, curves, seed, world) for seed in range(task["seeds"])]
-                if name == ours.NOBODY_STOPPED:
-                    for seed, one in enumerate(found):
-                        ours.check(table, one, seed, world)
-                said.append({"rule": name, "table": table.name, "workers": workers, "start": start, "found": found})
+    for world in worlds(table, task):
+        for name, make in ours.RULES.items():
+            found = [ours.run(make(table.length), table, curves, seed, world) for seed in range(task["seeds"])]
+            if name == ours.NOBODY_STOPPED:
+                for seed, one in enumerate(found):
+                    ours.check(table, one, seed, world)
+            said.append({"rule": name, "table": table.name, "workers": world.workers, "start": world.start, "found": found})
     return said
 
 

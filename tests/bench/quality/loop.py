@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple, Protocol
 
 from tests.bench.quality.tables import Table
 
@@ -42,6 +43,13 @@ class World(NamedTuple):
     workers: int
     start: float  # mean epochs from a worker's being free to the start of the next training
     budgets: tuple[float, ...]  # mean epochs; at each of them the tool names its best; ascending
+
+
+def worlds(table: Table, task: Mapping[str, Any]) -> Iterator[World]:
+    """Give every world of a task: workers, start costs, and budgets in full trainings."""
+    budgets = tuple(each * table.length for each in task["budgets"])
+    for workers, start in product(task["workers"], task["starts"]):
+        yield World(workers, start, budgets)
 
 
 class Found(NamedTuple):

@@ -20,16 +20,11 @@ def main(tool: str, task: dict[str, Any]) -> int:
     rules: dict[str, Callable[[int, int], loop.Rule]] = importlib.import_module(f"tests.bench.quality.{tool}_rules").RULES
     for path in task["tables"]:
         table = tables.read(Path(path))
-        for workers in task["workers"]:
-            for start in task["starts"]:
-                budgets = tuple(each * table.length for each in task["budgets"])
-                world = loop.World(workers, start, budgets)
-                for name, make in rules.items():
-                    found = [loop.run(make(table.length, seed), table, table.order(seed), world) for seed in range(task["seeds"])]
-                    print(
-                        json.dumps({"rule": name, "table": table.name, "workers": workers, "start": start, "found": found}),
-                        flush=True,
-                    )
+        for world in loop.worlds(table, task):
+            for name, make in rules.items():
+                found = [loop.run(make(table.length, seed), table, table.order(seed), world) for seed in range(task["seeds"])]
+                where = {"table": table.name, "workers": world.workers, "start": world.start}
+                print(json.dumps({"rule": name, **where, "found": found}), flush=True)
     return 0
 
 
