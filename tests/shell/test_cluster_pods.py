@@ -132,6 +132,7 @@ class Server(StandIn):
             return self._refusal(409, "Conflict")
         pod["metadata"] |= {"deletionTimestamp": status.stamp(time.time() + 30), "deletionGracePeriodSeconds": 30}
         self.deleted.put_nowait(pod["metadata"]["name"])
+        self.meanwhile(pod)
         return web.json_response(pod)
 
 
@@ -359,6 +360,32 @@ async def test_a_deleted_pod_is_on_its_way_out_at_once(world: World) -> None:
     await world.pods.delete(KEY)
     assert (await world.pods.observe())[KEY].deleting
     assert "deletionTimestamp" in world.server.pods[NAME]["metadata"]
+
+
+@pytest.mark.parametrize("asked_by", ["turn", "closing"])
+async def test_a_pod_that_is_gone_before_its_deletion_is_answered_is_gone(world: World, asked_by: str) -> None:
+    """As one is which no node has taken: nothing is waited for, and the event may come first."""
+
+    def goes(pod: Json) -> None:
+        del world.server.pods[NAME]
+        world.pods.hear(later(pod), deleted=True)
+
+    await world.made()
+    world.server.meanwhile = goes
+    if asked_by == "turn":
+        await world.pods.delete(KEY)
+        assert await world.phase() is PodPhase.GONE
+    else:
+        del world.bound[KEY]
+        await world.pods.forget(KEY)
+        assert world.pods.cleared
+
+
+async def test_a_change_that_is_heard_before_a_deletion_is_answered_stands(world: World) -> None:
+    await world.made()
+    world.server.meanwhile = lambda pod: world.pods.hear(later(pod, phase="Failed"), deleted=False)
+    await world.pods.delete(KEY)
+    assert await world.phase() is PodPhase.ENDED
 
 
 async def test_another_pod_of_that_name_is_not_deleted(world: World) -> None:

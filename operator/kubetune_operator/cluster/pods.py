@@ -253,7 +253,7 @@ class Pods:
             asyncio.get_running_loop().call_later(self._deleting.extend(key, longest=SOON), self.woke.set)
             return False
         self._deleting.end(key)
-        if "deletionTimestamp" not in metadata:  # until the event comes
+        if self._seen.get(key) is seen and "deletionTimestamp" not in metadata:  # until the event comes, where it has not yet
             marked = {**seen.pod, "metadata": {**metadata, "deletionTimestamp": status.stamp(time.time())}}
             self._seen[key] = replace(seen, pod=marked)
         return True
