@@ -17,7 +17,7 @@ from kubetune_operator.api.status import MAX_ACCOUNT, MAX_MESSAGE, MAX_METRICS, 
 from kubetune_operator.core import endings, trials
 from kubetune_operator.core.history import History, Phase, Trial
 from kubetune_operator.core.plateaus import PLATEAU
-from kubetune_operator.core.records import Outcome
+from kubetune_operator.core.records import Intent, Outcome
 from kubetune_operator.core.reports import spelled
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.sightings import OBJECTIVE
@@ -70,9 +70,20 @@ def succeeded(history: History) -> bool | None:
 
 
 def top(history: History, count: int = TOP) -> list[Trial]:
-    """Give the best trials, best first: those with a whole budget before those that were cut short, failed ones last."""
+    """Give the best trials, best first, by what they are worth; those that were stopped early after all others, failed ones last.
+
+    Who was stopped early had lost to another of the same age, whatever became of that one since. Who is still running, or
+    ended with the experiment, has lost to nobody (docs/decisions/0014).
+    """
+    stopping = {attempt.trial for attempt in history.open.values() if attempt.intent is Intent.STOP and not attempt.complete}
+
+    def rank(trial: Trial) -> tuple[int, float, int]:
+        weak = trial.outcome is Outcome.STOPPED or trial.number in stopping
+        standing = 2 if trial.outcome is Outcome.FAILED else int(weak)
+        return standing, trial.loss if trial.loss is not None else math.inf, trial.number
+
     worth = (trial for trial in history.trials if trial.loss is not None and math.isfinite(trial.loss))
-    return heapq.nsmallest(count, worth, key=_rank)
+    return heapq.nsmallest(count, worth, key=rank)
 
 
 def last(history: History, count: int = TOP) -> list[Trial]:
@@ -84,11 +95,6 @@ def last(history: History, count: int = TOP) -> list[Trial]:
 def best(history: History) -> Trial | None:
     """Give the best trial, if any has reported a finite objective."""
     return next(iter(top(history, 1)), None)
-
-
-def _rank(trial: Trial) -> tuple[int, float, int]:
-    standing = 2 if trial.outcome is Outcome.FAILED else 0 if trial.complete else 1
-    return standing, trial.loss if trial.loss is not None else math.inf, trial.number
 
 
 def counts(history: History) -> dict[str, int]:

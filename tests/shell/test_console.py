@@ -221,7 +221,9 @@ class TestSummary:
         short = world(steady(4), num_samples=3, max_concurrent=1, scheduler=Asha(max_t=9, reduction_factor=2)).run().history
         cut = replace(short.trials[0], outcome=Outcome.STOPPED, complete=False)
         short.trials[:] = [cut]
-        assert "(it was cut short: no trial with its whole budget has a value)" in self.said(short)
+        assert "(it was stopped early: no trial that was not has a value)" in self.said(short)
+        short.trials[:] = [replace(cut, outcome=Outcome.CANCELLED)]
+        assert "(it ended with the experiment, before its whole budget)" in self.said(short)
         failing = (
             world(steady(2, End(exit_code=1)), stop_experiment=StopExperiment(max_failed_trials=9), num_samples=1).run().history
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from kubetune_operator import status
 from kubetune_operator.core.plan import PodPhase
-from kubetune_operator.core.records import Closed, Decided, End, Ended, Started
+from kubetune_operator.core.records import Closed, Decided, End, Ended, Intent, Outcome, Started
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.schedulers.median import MedianStopping
 from kubetune_operator.core.spec import Failure, StopExperiment
@@ -319,14 +321,49 @@ def test_what_is_not_finite_is_recorded_and_never_best() -> None:
     assert [trial.number for trial in status.top(world.history)] == [2]
 
 
-def test_a_whole_run_ranks_before_one_that_was_cut_short() -> None:
+STANDING: dict[str, dict[str, Any]] = {
+    "had its whole budget": {"outcome": Outcome.SUCCEEDED, "complete": True},
+    "ended with its experiment": {"outcome": Outcome.CANCELLED, "complete": False},
+    "still running": {"outcome": None, "complete": False},
+    "stopped early": {"outcome": Outcome.STOPPED, "complete": False},
+    "failed": {"outcome": Outcome.FAILED, "complete": False},
+}
+
+
+@pytest.mark.parametrize(("better", "worse"), list(itertools.pairwise(["still running", "stopped early", "failed"])))
+def test_who_was_stopped_early_ranks_after_all_others_and_who_failed_last(better: str, worse: str) -> None:
+    history = World(spec(num_samples=2), steady()).run().history
+    history.trials[:] = [
+        replace(history.trials[0], loss=-0.9, **STANDING[worse]),
+        replace(history.trials[1], loss=-0.1, **STANDING[better]),
+    ]
+    assert [trial.number for trial in status.top(history)] == [1, 0]
+
+
+@pytest.mark.parametrize("one", ["had its whole budget", "ended with its experiment", "still running"])
+@pytest.mark.parametrize("other", ["had its whole budget", "ended with its experiment", "still running"])
+def test_among_those_that_lost_to_nobody_the_value_counts_alone(one: str, other: str) -> None:
+    history = World(spec(num_samples=2), steady()).run().history
+    history.trials[:] = [
+        replace(history.trials[0], loss=-0.1, **STANDING[one]),
+        replace(history.trials[1], loss=-0.9, **STANDING[other]),
+    ]
+    assert [trial.number for trial in status.top(history)] == [1, 0]
+
+
+def test_who_is_being_stopped_has_lost_already() -> None:
     wanted = spec(num_samples=9, max_concurrent=3, scheduler=Asha(max_t=3, reduction_factor=3))
-    falling = lambda t, a, p: Script([{"accuracy": 0.9 - t / 100 - step * 0.3} for step in range(5)])  # noqa: E731
-    world = World(wanted, falling).run()
-    standing = [trial.complete for trial in status.top(world.history)]
-    assert True in standing
-    assert False in standing
-    assert standing == sorted(standing, reverse=True)
+    world = World(wanted, lambda t, a, p: Script([{"accuracy": 0.9 - t / 100 - step * 0.3} for step in range(5)]))
+    seen = 0
+    while not world.history.finished:
+        world.turn()
+        being_stopped = [a.trial for a in world.history.open.values() if a.intent is Intent.STOP and not a.complete]
+        ranked = [trial.number for trial in status.top(world.history, 9)]
+        lost = {*being_stopped, *(trial.number for trial in world.history.trials if trial.outcome is Outcome.STOPPED)}
+        assert [number in lost for number in ranked] == sorted(number in lost for number in ranked)
+        seen += len(being_stopped)
+        world.tick()
+    assert seen
 
 
 @st.composite

@@ -72,4 +72,6 @@ def _but(best: Trial) -> str:
         return "to be started anew"
     if best.outcome is Outcome.FAILED:
         return "it failed: no other trial has a value"
-    return "it was cut short: no trial with its whole budget has a value"
+    if best.outcome is Outcome.CANCELLED:
+        return "it ended with the experiment, before its whole budget"
+    return "it was stopped early: no trial that was not has a value"

@@ -1,6 +1,6 @@
 """kubetune's side of the comparison: the real plan, history and schedulers, in the simulator that `kubetune simulate` uses.
 
-The best is what `kubectl get` shows as best: with the whole budget before stopped early, then by the last value.
+The best is what `kubectl get` shows as best: by the last value, those that were stopped early after all others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class Nobody:
 
     def __init__(self) -> None:
         self._last: dict[int, float] = {}
-        self._complete: set[int] = set()
 
     def start(self, trial: int) -> None:
         """Take no note."""
@@ -66,12 +65,11 @@ class Nobody:
         return False
 
     def end(self, trial: int) -> None:
-        """Take note that it is complete."""
-        self._complete.add(trial)
+        """Take no note."""
 
     def best(self) -> int | None:
-        """Compare complete ones, else all, by their last value; one that is not finite is never best."""
-        return min(self._last, key=lambda trial: (trial not in self._complete, self._last[trial], trial), default=None)
+        """Compare them by their last value; one that is not finite is never best."""
+        return min(self._last, key=lambda trial: (self._last[trial], trial), default=None)
 
 
 def check(table: Table, found: list[Found], seed: int, world: World) -> None:

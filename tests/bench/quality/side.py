@@ -1,6 +1,6 @@
-"""One tool's side of the comparison, run in that tool's environment: reads what to do, says what each rule found.
+"""One rule of one tool, run in that tool's environment: reads what to do, says what the rule found.
 
-python -m tests.bench.quality.side ray '{"tables": [...], "seeds": 30, ...}'     a line of JSON for each rule, table and world
+python -m tests.bench.quality.side ray 'Ray ASHA' TABLE '{"seeds": 30, ...}'     a line of JSON for each world
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 from tests.bench.quality import loop, tables
 
 
-def main(tool: str, task: dict[str, Any]) -> int:
-    """Run every rule of the tool."""
-    rules: dict[str, Callable[[int, int], loop.Rule]] = importlib.import_module(f"tests.bench.quality.{tool}_rules").RULES
-    for path in task["tables"]:
-        table = tables.read(Path(path))
-        for world in loop.worlds(table, task):
-            for name, make in rules.items():
-                found = [loop.run(make(table.length, seed), table, table.order(seed), world) for seed in range(task["seeds"])]
-                where = {"table": table.name, "workers": world.workers, "start": world.start}
-                print(json.dumps({"rule": name, **where, "found": found}), flush=True)
+def main(tool: str, rule: str, path: Path, task: dict[str, Any]) -> int:
+    """Run the rule on the table, in every world."""
+    make: Callable[[int, int], loop.Rule] = importlib.import_module(f"tests.bench.quality.{tool}_rules").RULES[rule]
+    table = tables.read(path)
+    for world in loop.worlds(table, task):
+        found = [loop.run(make(table.length, seed), table, table.order(seed), world) for seed in range(task["seeds"])]
+        print(
+            json.dumps({"rule": rule, "table": table.name, "workers": world.workers, "start": world.start, "found": found}),
+            flush=True,
+        )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])))

@@ -53,9 +53,12 @@ def main(names: list[str]) -> int:
         value, seconds = np.full((CONFIGS, EPOCHS), np.nan, np.float32), np.zeros(CONFIGS, np.float32)
         for number, config in enumerate(configs):
             begun = time.process_time()
-            for epoch, loss in enumerate(_losses(name, split, config, number)):
-                value[number, epoch] = loss
-            seconds[number] = (time.process_time() - begun) / EPOCHS
+            epochs = 0
+            for loss in _losses(name, split, config, number):
+                value[number, epochs] = loss
+                epochs += 1
+            # The epoch in which it diverged took its time, too; a training that does not look goes on at that pace.
+            seconds[number] = (time.process_time() - begun) / min(epochs + 1, EPOCHS)
             if number % 50 == 49:
                 print(f"{name}: {number + 1} of {CONFIGS}, {np.isnan(value[: number + 1, -1]).mean():.0%} diverged", flush=True)
         TABLES.mkdir(exist_ok=True)
