@@ -171,6 +171,7 @@ def told(reason: str, facts: dict[str, Any], decision: Decision) -> str:
 
 
 ASHA_FACTS = {"bracket": 0, "time": 1, "rung": 1, "peers": 2}
+UNPAUSED = {"wanted": "Pause", "why_not": "there is no checkpoint to go on from"}  # `hardStop: false`
 MEDIAN_FACTS = {"time": 61.5, "loss": -0.1, "peers": 7}
 
 
@@ -183,6 +184,8 @@ MEDIAN_FACTS = {"time": 61.5, "loss": -0.1, "peers": 7}
         pytest.param("Asha", ASHA_FACTS | {"loss": -0.5, "cutoff_loss": -0.5}, Decision.STOP, "rung 1: accuracy 0.5 is worse than the cutoff 0.5 of 2 peers: stopped", id="a cutoff that was rounded for the eye"),
         pytest.param("MedianStopping", MEDIAN_FACTS | {"best_loss": -0.2, "median_loss": -0.3}, Decision.STOP, "at best so far accuracy 0.2 is worse than the median average 0.3 of 7 others: stopped", id="median"),
         pytest.param("MedianStopping", MEDIAN_FACTS | {"best_loss": -0.2, "median_loss": None}, Decision.CONTINUE, "accuracy 0.2 at best so far, and 7 others at this time: too few to judge by: went on", id="too few for a median"),
+        pytest.param("MedianStopping", MEDIAN_FACTS | UNPAUSED | {"best_loss": -0.2, "median_loss": -0.3}, Decision.CONTINUE, "at best so far accuracy 0.2 is worse than the median average 0.3 of 7 others: to be paused, but there is no checkpoint to go on from: went on", id="a pause that is not carried out"),
+        pytest.param("MedianStopping", MEDIAN_FACTS | UNPAUSED | {"best_loss": math.inf, "median_loss": math.inf}, Decision.CONTINUE, "at best so far accuracy is not finite, as something else there is; the median average, though that is not, of 7 others: to be paused, but there is no checkpoint to go on from: went on", id="a pause of what is not finite"),
         pytest.param("Novelty", {"metric": "accuracy", "std": 0.001}, Decision.STOP, "Novelty metric accuracy, std 0.001: stopped", id="a reason without words of its own"),
         pytest.param("Done", {}, Decision.STOP, "it reported done: true: stopped", id="done"),
     ],

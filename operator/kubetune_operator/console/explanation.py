@@ -96,9 +96,16 @@ def _decision(history: History, decision: Decision) -> Iterator[str]:
     seconds = flat.get(TIME_TOTAL)
     after = f" ({words.duration(seconds)})" if isinstance(seconds, (int, float)) and math.isfinite(seconds) else ""
     whole = ", with its whole budget" if verdict.complete else ""
-    yield f"{step}{after}: {_told(verdict, objective)}: {_ENDS[verdict.decision]}{whole}"
+    yield f"{step}{after}: {_told(verdict, objective)}: {_what_followed(verdict)}{whole}"
     if decision.peers:
         yield f"    peers: {_peers(objective, decision.peers)}"
+
+
+def _what_followed(verdict: Verdict) -> str:
+    wanted = verdict.facts.get("wanted")  # what the rule asked for, where that was not done
+    if wanted is None:
+        return _ENDS[verdict.decision]
+    return f"{_ENDS[trials.Decision(wanted)]}, but {verdict.facts['why_not']}: {_ENDS[verdict.decision]}"
 
 
 def _peers(objective: Objective, peers: Mapping[int, float]) -> str:
@@ -155,7 +162,7 @@ def _median(verdict: Verdict, objective: Objective) -> str:
 
 def _against(objective: Objective, verdict: Verdict, loss: float, limit: tuple[str, float]) -> str:
     """Compare a trial's value with a limit: "accuracy 0.8931 is worse than the cutoff 0.9123"."""
-    (name, other), fails = limit, verdict.decision is not trials.Decision.CONTINUE
+    (name, other), fails = limit, verdict.decision is not trials.Decision.CONTINUE or "wanted" in verdict.facts
     if loss == math.inf and not fails:
         return f"{objective.metric} is not finite, but neither is {name}"
     if loss == math.inf:

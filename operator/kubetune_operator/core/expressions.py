@@ -132,7 +132,7 @@ class Language:
 
         types = cel.Type
         self._dice = _Dice()
-        self.functions: set[str] = set()
+        self.functions: dict[str, list[int]] = {}  # by name, how many arguments each may have
         declared = {name: types.STRING if name == TRIAL_ID else types.Map(types.STRING, types.DYN) for name in variables}
         own = [self._declare(cel, each) for each in _functions(types, self._dice)]
         # The library compares whole numbers and fractions when it evaluates, but its checker does not let them be written so.
@@ -171,7 +171,7 @@ class Language:
 
     def _declare(self, cel: Any, function: _Function) -> Any:
         if function.name.isidentifier():
-            self.functions.add(function.name)
+            self.functions[function.name] = sorted({len(takes) for takes, _ in function.overloads})
         overloads = []
         for takes, gives in function.overloads:
             label = "_".join([function.label, *(kind.name().lower() for kind in takes)])
@@ -195,6 +195,8 @@ class Language:
             words = f"{name[1]} is not known here, or takes other arguments"
             listed = f"known are {', '.join(self.variables)} and the functions {', '.join(sorted(self.functions))}"
             remedy = _MEANT.get(name[1]) or (f"did you mean {near[0]}?" if near else listed)
+            if counts := self.functions.get(name[1]):
+                words, remedy = f"{name[1]} takes other arguments", f"write {name[1]}(…) with {_either(counts)} of them"
         elif kinds := re.search(r"no matching overload for '([^']*)' applied to '\(([^']*)\)'", words):
             words = f"{_operation(kinds[1])} does not take ({kinds[2]})"
             remedy = "make both the same kind, with double(...), int(...) or string(...)"
@@ -228,6 +230,8 @@ def _functions(types: Any, dice: _Dice) -> Iterator[_Function]:
         ("_/_", "divide", _divide),
     ):
         yield _Function(sign, f"kubetune_{label}", mixed, _as_fractions(run))
+    # CEL has a remainder of whole numbers only; units that were drawn as 16.0 have one by 8 too.
+    yield _Function("_%_", "kubetune_modulo", [*mixed, ((fraction, fraction), fraction)], _as_fractions(_remainder))
     yield _Function("pow", "pow", [(pair, types.DYN) for pair in pairs], _pow)
     for name, function in (("exp", math.exp), ("log", _log), ("sqrt", _sqrt)):
         yield _Function(name, name, [(kind, fraction) for kind in one], function)
@@ -250,6 +254,7 @@ def _allowed(types: Any) -> Iterator[_Function]:
     mixed = [((whole, fraction), yes), ((fraction, whole), yes)]
     for sign, label in (("<", "less"), ("<=", "less_equals"), (">", "greater"), (">=", "greater_equals")):
         yield _Function(f"_{sign}_", f"kubetune_{label}", mixed, None)
+    yield _Function("_?_:_", "kubetune_if", [((yes, *pair), types.DYN) for pair, _ in mixed], None)
     yield _Function("_==_", "kubetune_equals", mixed, None)
     yield _Function("_!=_", "kubetune_not_equals", mixed, None)
     yield _Function("@in", "kubetune_in", [((whole, types.List(fraction)), yes), ((fraction, types.List(whole)), yes)], None)
@@ -264,6 +269,13 @@ def _divide(one: float, other: float) -> float:
     if other != 0:
         return one / other
     return math.nan if one == 0 or math.isnan(one) else math.copysign(math.inf, one) * math.copysign(1, other)
+
+
+def _remainder(one: float, other: float) -> float:
+    """Give what is left, with the sign of the first, as CEL has it of whole numbers."""
+    if other == 0:
+        raise ValueError("modulus by zero")
+    return math.fmod(one, other)
 
 
 def _pow(base: float, exponent: float) -> float:
@@ -406,6 +418,11 @@ def _word(kind: str) -> str:
     """Say a type of CEL in the words of a user."""
     words = {"INT": "a whole number", "DOUBLE": "a number", "STRING": "a string", "BOOL": "true or false", "NULL": "null"}
     return words.get(kind, kind.lower())
+
+
+def _either(counts: list[int]) -> str:
+    *others, last = map(str, counts)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _operation(name: str) -> str:
