@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from kubetune_operator import status
+from kubetune_operator.core.domains import GridSearch, Uniform
 from kubetune_operator.core.endings import goes_on
-from kubetune_operator.core.expressions import RESULT, TRIAL_ID, Language
+from kubetune_operator.core.expressions import PARAMS, RESULT, TRIAL_ID, Language
 from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 from kubetune_operator.core.records import End, Outcome, Reported
+from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import Failure, StopExperiment
 from kubetune_operator.core.stops import Stops
 from kubetune_operator.core.trials import Flat, Mode, Objective, Verdict
-from tests.sim.world import Script, World, kinds, spec
+from tests.sim.world import Script, World, kinds, spec, steady
 
 
 @dataclass(frozen=True)
@@ -206,3 +208,51 @@ def test_a_misspelt_plateau_metric_is_noticed() -> None:
     world.edit(stop_experiment=StopExperiment())
     assert [one for one in status.notices(world.history, "sim") if "val" in one] == []
     assert "Edited" in kinds(world.records)
+
+
+# --- draws that give no trial ---
+
+PARAMS_LANGUAGE = Language(PARAMS)
+
+
+def constrained(*parameters: Parameter, constraint: str, points: Sequence[Mapping[str, Any]] = ()) -> Space:
+    return Space(parameters, (PARAMS_LANGUAGE.compile(constraint, condition=True),), tuple(points))
+
+
+def test_where_no_draw_gives_a_trial_the_experiment_fails_after_a_hundred() -> None:
+    """Neither more nor fewer, however many slots are free: where it ends must not hang on how trials happened to end."""
+    never = constrained(Parameter("x", Uniform(low=0, high=1)), constraint="params.x > 2.0")
+    for slots in (1, 7, 64):
+        world = World(spec(space=never, num_samples=1000, max_concurrent=slots), steady()).run()
+        assert world.history.finished is not None
+        assert world.history.finished.reason == "ConstraintsNotMet"
+        assert "the last 100 draws gave no trial, each tried up to 100 times; constraints[0] is not met" in (
+            world.history.finished.message
+        )
+        assert world.history.skipped == 100
+
+
+def test_with_fewer_draws_than_that_they_are_enough() -> None:
+    never = constrained(Parameter("x", Uniform(low=0, high=1)), constraint="params.x > 2.0")
+    world = World(spec(space=never, num_samples=3), steady()).run()
+    assert world.history.finished is not None
+    assert world.history.finished.reason == "ConstraintsNotMet"
+    assert "the last 3 draws gave no trial" in world.history.finished.message
+
+
+def test_a_whole_grid_is_gone_through_before_it_is_given_up() -> None:
+    """Only the last 10 of 150 cells meet the constraint."""
+    cells = constrained(Parameter("x", GridSearch(tuple(range(150)))), constraint="params.x >= 140")
+    world = World(spec(space=cells, num_samples=1), steady()).run()
+    assert world.outcomes() == ["Succeeded/Completed"] * 10
+    assert [trial.params["x"] for trial in world.history.trials] == list(range(140, 150))
+
+
+def test_what_runs_goes_on_when_there_is_nothing_more_to_draw() -> None:
+    """Two points run for long; a hundred draws give nothing meanwhile, which is not the fault of these two."""
+    points = [{"x": 3.0}, {"x": 4.0}]
+    rare = constrained(Parameter("x", Uniform(low=0, high=1)), constraint="params.x > 2.0", points=points)
+    world = World(spec(space=rare, num_samples=1000, max_concurrent=4), steady(lines=20)).run()
+    assert world.outcomes() == ["Succeeded/Completed"] * 2
+    assert world.history.finished is not None
+    assert world.history.finished.reason == "ConstraintsNotMet"

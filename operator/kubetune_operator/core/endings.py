@@ -44,10 +44,11 @@ def causes(history: History) -> Iterator[tuple[str, str]]:
         yield from _failures(history)
     if not history.open and not any(retried(history)) and (missing := metric_missing(history)):
         yield "MetricMissing", missing
-    if history.skipped_in_a_row >= few_skips(history.spec) or (history.skipped and not history.trials and _all_drawn(history)):
+    idle = not history.open and not history.waiting
+    if idle and (ran_dry(history) or (history.skipped and not history.trials and _all_drawn(history))):
         draws = "1 draw" if history.skipped_in_a_row == 1 else f"{history.skipped_in_a_row} draws"
         yield "ConstraintsNotMet", f"the last {draws} gave no trial, each tried up to {TRIES} times; {history.why_skipped}"
-    if not history.open and not history.waiting and _all_drawn(history):
+    if idle and _all_drawn(history):
         if 0 < len(history.trials) == history.failed:
             last = history.trials[-1]
             yield "AllTrialsFailed", f"every trial failed; the last: {last.reason}: {last.account}"
@@ -61,6 +62,11 @@ def _all_drawn(history: History) -> bool:
 def few_skips(spec: Spec) -> int:
     """Give how many draws in a row that give no trial say that none will: a whole grid, where that is more."""
     return max(FEW_SKIPS, spec.space.grid_size)
+
+
+def ran_dry(history: History) -> bool:
+    """Say that nothing more is drawn: so many draws in a row have given no trial. What runs is not to blame, and goes on."""
+    return history.skipped_in_a_row >= few_skips(history.spec)
 
 
 def _failures(history: History) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from enum import Enum
 
 from kubetune.wire import LOST
 from kubetune_operator.core import budget, deadlines
-from kubetune_operator.core.endings import causes, goes_on, retried, suspects
+from kubetune_operator.core.endings import causes, few_skips, goes_on, retried, suspects
 from kubetune_operator.core.history import Attempt, History, Key, Trial
 from kubetune_operator.core.records import (
     Bound,
@@ -317,13 +317,16 @@ def _new(history: History, free: int, now: float) -> Iterator[tuple[Record, Act 
         free -= 1
     number = len(history.trials)
     last = min(history.spec.total, history.drawn + max(0, free) + SKIPS_A_TURN)
+    skipped, enough = history.skipped_in_a_row, few_skips(history.spec)
     for drawn in range(history.drawn, last):
-        draw = history.searcher.suggest(drawn) if free > 0 else None
+        draw = history.searcher.suggest(drawn) if free > 0 and skipped < enough else None
         if draw is None:
             break
         if draw.params is None:
             yield Skipped(drawn, draw.note, now), None
+            skipped += 1
             continue
+        skipped = 0
         yield Suggested(number, draw.params, now, draw.note), None
         yield Started(number, 0, now), Create(number, 0)
         number, free = number + 1, free - 1
