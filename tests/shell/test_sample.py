@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,18 @@ def test_constraints_that_nothing_meets_give_nothing(tmp_path: Path, capsys: pyt
     assert code == 1
     assert out.splitlines()[-1].startswith("0 of 500 trials")
     assert "100 draws gave no trial" in err
+
+
+@pytest.mark.parametrize("words", [["-n", "1", "--json"], ["-n", "5000", "--json"], ["-n", "1"]], ids=["little", "much", "a table"])
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, words: list[str]) -> None:
+    """As with `| head -1`: nobody reads on."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    file = written(tmp_path, numSamples=5000)
+    program = [sys.executable, "-m", "kubetune.cli", "sample", str(file), *words]
+    done = subprocess.run(program, stdout=writes, stderr=subprocess.PIPE, text=True, check=False, timeout=100)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("words", [["-n", "0"], ["-n", "many"], ["--seed", "-1"], ["--seed", "4294967296"]], ids=" ".join)

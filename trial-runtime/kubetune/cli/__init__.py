@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Sequence
 
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name for it
 
 INTERRUPTED = 130
+CUT_OFF = 1  # as rich has it, which prints the tables
 EXIT_CODES = """
 exit codes:
   0    every trial ended well; stopped early is well
   1    the experiment failed: too many or all trials did, or the first ones all for one reason,
-       or one and failFast is set, or none reported the objective;
+       or one and failFast is set, or none reported the objective, or no draw met the constraints any more;
        or it could not go on (a full or broken disk)
   2    nothing was started: wrong usage, a file that cannot be read,
        an experiment that is refused or cannot be gone on with
@@ -56,10 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
     options = _read(argv)
     try:
-        return _command(options)
+        code = _command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is there to be anything said at the exit
+        return CUT_OFF
     except KeyboardInterrupt:  # before, or after, the time in which a command minds it itself
         sys.stderr.write("kubetune: interrupted\n")
         return INTERRUPTED
+    return code
 
 
 def _read(argv: Sequence[str] | None) -> argparse.Namespace:
