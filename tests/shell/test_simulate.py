@@ -147,6 +147,25 @@ def test_that_a_goal_would_have_come_before_the_best_is_said(kubetune_simulate: 
     assert f"answer      {told} (accuracy=0.8 in place of 0.9), and spent 67 % of the time\n" in out
 
 
+def test_that_the_best_trial_would_not_have_come_so_far_is_said(kubetune_simulate: Said, tmp_path: Path) -> None:
+    """Every trial ends after two reports: the best is still the best, but not the model that it was."""
+    folder = simulated.folder(tmp_path, accuracies(*EARLIER[:2]), **ONE)
+    _, out, _ = kubetune_simulate("--from", str(folder), stop={"metrics": {"training_iteration": 2}}, **ONE)
+    told = "with no scheduler you would have kept your best trial, exp-00001 (accuracy=0.6 in place of 0.8)"
+    assert f"answer      {told}, and spent 50 % of the time\n" in out
+
+
+def test_an_expression_sees_the_names_that_the_trials_have(kubetune_simulate: Said, tmp_path: Path, table: str) -> None:
+    """With --from they are those of the earlier experiment, whatever the file is called."""
+    stop = {"expression": "trial_id == 'exp-00001'"}
+    folder = simulated.folder(tmp_path, accuracies(*EARLIER), **ONE)
+    for words in (["--from", str(folder)], ["--curves", table]):
+        _, out, _ = kubetune_simulate(*words, stop=stop, numSamples=3, **ONE)
+        assert "1 met stop.expression" in out
+    _, out, _ = kubetune_simulate("--curves", table, stop={"expression": "result.loss > 1"}, numSamples=3, **ONE)
+    assert "stop.expression did not stop exp-00000: " in out
+
+
 def test_no_claim_is_made_on_curves_that_were_cut_short(kubetune_simulate: Said, tmp_path: Path) -> None:
     """ASHA stopped all but the last, which ended by itself; without a scheduler they would have gone on."""
     quick = [*EARLIER, (0.0, 0.0), (0.01,), (0.02, 0.9), (0.005,), (0.6,)]

@@ -17,7 +17,7 @@ from kubetune_operator.core.history import History
 from kubetune_operator.core.trials import Objective
 from kubetune_operator.curves import Curve
 from kubetune_operator.errors import KubetuneError
-from kubetune_operator.simulation import Setting, Simulated, simulate
+from kubetune_operator.simulation import UNNAMED, Setting, Simulated, simulate
 
 OK, NO_CLAIM, REFUSED = 0, 1, 2
 
@@ -41,7 +41,7 @@ def _with_table(experiment: api.Experiment, options: argparse.Namespace) -> int:
     seed = f"{spec.seed}{', since the file names none' * experiment.drawn}"
     say.line(f"simulated: each trial is a row of {path}, at random by seed {seed};")
     say.line(f"its values are {spec.objective.metric}; the file's own search space is not drawn from")
-    simulated = _simulate(experiment, [table[row] for row in rows], options)
+    simulated = _simulate(experiment, [table[row] for row in rows], options, experiment.name)
     comparison.with_table(simulated, comparison.Rows(table, rows, options.start_seconds), experiment.name, say.line)
     return OK
 
@@ -51,7 +51,8 @@ def _with_earlier(experiment: api.Experiment, options: argparse.Namespace) -> in
     before = earlier.read(folder)
     _require(experiment.spec.objective, before.history, folder)
     say.line(f"simulated: each trial goes as it went in {folder}; the file's own search space is not drawn from")
-    simulated = _simulate(experiment, before.curves, options)
+    created = before.history.created
+    simulated = _simulate(experiment, before.curves, options, created.name if created else experiment.name)
     known = comparison.with_earlier(simulated, before, experiment.body["spec"]["scheduler"], say.line)
     return OK if known else NO_CLAIM
 
@@ -68,8 +69,9 @@ def _spelled(objective: Objective) -> str:
     return f"metric {objective.metric}, mode {objective.mode.value}, scope {objective.scope.value}"
 
 
-def _simulate(experiment: api.Experiment, given: Sequence[Curve], options: argparse.Namespace) -> Simulated:
-    """Simulate, with a bar on stderr where that is a terminal."""
+def _simulate(experiment: api.Experiment, given: Sequence[Curve], options: argparse.Namespace, name: str) -> Simulated:
+    """Simulate, with a bar on stderr where that is a terminal; trials are named after `name`, for `stop.expression` too."""
+    setting = Setting(start_seconds=options.start_seconds, created=replace(UNNAMED, name=name))
     spec = replace(experiment.spec, max_concurrent=options.workers or experiment.spec.max_concurrent)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -78,4 +80,4 @@ def _simulate(experiment: api.Experiment, given: Sequence[Curve], options: argpa
         def watch(history: History) -> None:
             progress.update(task, completed=history.ended)
 
-        return simulate(spec, given, Setting(start_seconds=options.start_seconds), watch=watch)
+        return simulate(spec, given, setting, watch=watch)

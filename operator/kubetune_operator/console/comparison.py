@@ -81,10 +81,11 @@ def _fate(simulated: Simulated, best: Trial, name: str) -> str:
     trial, found = simulated.history.trials[best.number], simulated.best
     its = status.trial_name(name, best.number)
     metric = simulated.history.spec.objective.metric
-    if found is not None and found.number == best.number and trial.outcome is not Outcome.STOPPED:
-        return f"kept your best trial, {its}"
-    instead = "no trial instead" if found is None else f"{status.trial_name(name, found.number)} instead"
     at = f"{metric}={words.number(found.value)} in place of {words.number(best.value)}" if found else "no value"
+    if found is not None and found.number == best.number and trial.outcome is not Outcome.STOPPED:
+        # The same curve, but perhaps not as far: a model of fewer steps is not the one that there was.
+        return f"kept your best trial, {its}" + (f" ({at})" if found.value != best.value else "")
+    instead = "no trial instead" if found is None else f"{status.trial_name(name, found.number)} instead"
     if trial.outcome is Outcome.STOPPED:
         return f"stopped your best trial, {its}, at {TRAINING_ITERATION} {trial.reports}, and had {instead} ({at})"
     ended = "ended" if trial.phase is Phase.ENDED else "been left"
