@@ -162,8 +162,6 @@ def test_an_expression_sees_the_names_that_the_trials_have(kubetune_simulate: Sa
     for words in (["--from", str(folder)], ["--curves", table]):
         _, out, _ = kubetune_simulate(*words, stop=stop, numSamples=3, **ONE)
         assert "1 met stop.expression" in out
-    _, out, _ = kubetune_simulate("--curves", table, stop={"expression": "result.loss > 1"}, numSamples=3, **ONE)
-    assert "stop.expression did not stop exp-00000: " in out
 
 
 def test_no_claim_is_made_on_curves_that_were_cut_short(kubetune_simulate: Said, tmp_path: Path) -> None:

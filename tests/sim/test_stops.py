@@ -210,6 +210,20 @@ def test_a_misspelt_plateau_metric_is_noticed() -> None:
     assert "Edited" in kinds(world.records)
 
 
+# --- what cannot be evaluated ---
+
+
+def test_an_expression_that_cannot_be_evaluated_is_told_once_and_after_a_restart_too() -> None:
+    """Three trials and twelve reports lack what it reads: one notice, which is in the journal as all else is."""
+    asks = Language(TRIAL_ID, RESULT).compile("result.typo > 0.4", condition=True)
+    world = World(spec(stop_expression=asks, num_samples=3), steady(lines=4)).run()
+    told = ['stop.expression counts as false where it cannot be evaluated: Key not found in map : "typo"']
+    assert world.outcomes() == ["Succeeded/Completed"] * 3
+    assert world.history.notes == told
+    world.restart()
+    assert world.history.notes == told
+
+
 # --- draws that give no trial ---
 
 PARAMS_LANGUAGE = Language(PARAMS)

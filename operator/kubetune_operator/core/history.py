@@ -56,6 +56,7 @@ from kubetune_operator.core.trials import (
 )
 
 Key = tuple[int, int]  # trial, attempt
+_NOTE = "note"  # among the facts of a decision: what went wrong with an expression
 MOST_NOTES = 3
 MAX_WORDS = 200  # characters of a failed program's last line that tables and messages show
 _OF_AN_OPEN_ATTEMPT = (Bound, Reported, Refused, Condemned, Drained, Closed)
@@ -239,6 +240,7 @@ class History:
         loss = self.spec.objective.loss(flat.get(self.spec.objective.metric))
         self.stops.observe(record.trial, flat)
         verdict = recorded or self._judge(record, flat, loss)
+        self._note(verdict.facts.get(_NOTE, ""))
         self.scheduler.observe(record.trial, flat, loss)
         if self.best_values is not None:
             self.best_values.observe(flat)
@@ -259,12 +261,13 @@ class History:
         if self._reaches_goal(loss):
             return Verdict(Decision.STOP, "GoalReached", {"goal": self.spec.stop_experiment.goal}, complete=True)
         verdict, failed = self.stops.judge(self.name(record.trial), record, flat)
-        self._note(failed)
-        if verdict is not None:
+        if verdict is None:
+            # The one place where a pause is carried out or not. There are no checkpoints yet, and without one a trial that was
+            # paused would begin again from its first step, as in Ray.
+            verdict = self.scheduler.judge(record.trial, flat, loss).unless_paused("there is no checkpoint to go on from")
+        if not self._is_news(failed):
             return verdict
-        # The one place where a pause is carried out or not. There are no checkpoints yet, and without one a trial that was
-        # paused would begin again from its first step, as in Ray.
-        return self.scheduler.judge(record.trial, flat, loss).unless_paused("there is no checkpoint to go on from")
+        return replace(verdict, facts={**verdict.facts, _NOTE: failed})  # a replay, which asks nobody, finds it there
 
     def _value(self, number: int, flat: Flat, loss: float | None) -> None:
         trial = self.trials[number]
@@ -301,8 +304,11 @@ class History:
 
     def _note(self, text: str) -> None:
         """Keep what went wrong with an expression: the first few that differ, as a long run may go wrong at each report."""
-        if text and len(self.notes) < MOST_NOTES and text not in self.notes:
+        if self._is_news(text):
             self.notes.append(text)
+
+    def _is_news(self, text: str) -> bool:
+        return bool(text) and len(self.notes) < MOST_NOTES and text not in self.notes
 
     def _moved(self, record: Started | Bound | Condemned | Drained) -> None:
         key = (record.trial, record.attempt)

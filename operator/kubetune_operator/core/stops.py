@@ -38,7 +38,7 @@ class Stops:
                 if _holds(self._expression, name, report, flat):
                     return Verdict(Decision.STOP, "StopExpression", {"expression": self._expression.text}, complete=True), ""
             except ExpressionFailed as error:  # counts as false
-                failed = f"stop.expression did not stop {name}: {error}"
+                failed = f"stop.expression counts as false where it cannot be evaluated: {error}"
         return (None if self._plateaus is None else self._plateaus.judge(report.trial)), failed
 
     def forget(self, trial: int) -> None:
