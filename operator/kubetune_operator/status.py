@@ -21,6 +21,7 @@ from kubetune_operator.core.records import Intent, Outcome
 from kubetune_operator.core.reports import spelled
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.sightings import OBJECTIVE
+from kubetune_operator.core.space import TRIES
 from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.trials import FILLED, Mode
 
@@ -144,7 +145,7 @@ def notices(history: History, experiment: str) -> list[str]:
 def skipped(count: int, why: str) -> str:
     """Say that so many draws gave no trial, and why the last of them gave none."""
     draws = "1 draw" if count == 1 else f"{count} draws"
-    return f"{draws} gave no trial, as no try met the constraints; the last: {why}"
+    return f"{draws} gave no trial, each tried up to {TRIES} times; the last: {why}"
 
 
 def cautions(spec: Spec) -> list[str]:

@@ -96,7 +96,7 @@ def test_draws_that_give_no_trial_are_counted_and_explained(tmp_path: Path, caps
     assert code == 0
     assert out.splitlines()[1:-1] == ["00000  1  1", "00001  2  1", "00002  1  2", "00003  3  2", "00004  2  3", "00005  3  3"]
     assert err == (
-        "kubetune: 3 draws gave no trial, as no try met the constraints; the last: "
+        "kubetune: 3 draws gave no trial, each tried up to 100 times; the last: "
         "constraints[0] is not met: params.a + params.b != 4\n"
     )
 

@@ -86,6 +86,8 @@ OBJECTIVE = [
 ]
 
 SPACE = [
+    Wrong("a parameter in a value", parameter(name="x", value={"of": [{"$param": {"uniform": {"low": 0, "high": 1}}}]}),
+          f"{P4}.value.of[0].$param", "must not be here: $param is read in the values of choice and gridSearch alone", "uniform", "as a choice of one", ""),
     Wrong("parameters an object", put("spec.parameters", {"lr": UNIFORM}),
           "spec.parameters", "must be a list", "'lr'", "write it as a list", "must be of type array"),
     Wrong("101 parameters", put("spec.parameters", [{"name": f"p{n}"} | UNIFORM for n in range(101)]),

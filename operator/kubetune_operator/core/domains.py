@@ -302,9 +302,11 @@ def _inside(value: Any, path: str, levels: int, nested: int) -> Iterator[Violati
         yield from _parameter(value, path, levels, nested)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str) or key == PARAM:
-                rule = f"must be a string key, and {PARAM} alone in its object with one primitive in it"
-                yield Violation(f"{path}.{key}", rule, key, "rename the key, or mend what is in it")
+            if key == PARAM:  # where a parameter may be, it has been made one
+                rule = f"must not be here: {PARAM} is read in the values of choice and gridSearch alone"
+                yield Violation(f"{path}.{key}", rule, item, "write the whole value as a choice of one")
+            elif not isinstance(key, str):
+                yield Violation(f"{path}.{key}", "must be a string key", key, "put it in quotes")
             yield from _inside(item, f"{path}.{key}", levels + 1, nested)
     elif isinstance(value, (tuple, list)):
         for index, item in enumerate(value):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kubetune_operator.core.domains import GridSearch
+from kubetune_operator.core.domains import PARAM, GridSearch
 from kubetune_operator.core.expressions import Expression, Path
 from kubetune_operator.core.space import Parameter, Space, variable
 
@@ -86,13 +86,23 @@ def read_problems(space: Space) -> Iterator[ReadProblem]:
 
 
 def point_problems(space: Space) -> Iterator[ReadProblem]:
-    """Find points that give what is no parameter."""
+    """Find points that give what is no parameter, or a parameter to be drawn instead of its value."""
     known = [one.name for one in space.parameters]
     for number, point in enumerate(space.points):
         for name in point:
             if name not in known:
                 remedy = _meant(name, known) or _listed(known)
                 yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", "must be the name of a parameter", name, remedy)
+            if _holds_parameter(point[name]):
+                rule = f"must be a value, without {PARAM} in it: a point is not drawn"
+                remedy = "write the value, or leave the parameter out to have it drawn"
+                yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", rule, point[name], remedy)
+
+
+def _holds_parameter(value: Any) -> bool:
+    if isinstance(value, dict):
+        return PARAM in value or any(map(_holds_parameter, value.values()))
+    return isinstance(value, list) and any(map(_holds_parameter, value))
 
 
 def _reads(space: Space, expression: Expression, place: str, known: Sequence[str], own: str) -> Iterator[ReadProblem]:
