@@ -40,6 +40,7 @@ def test_the_quickstart_needs_no_more_than_a_stock_python() -> None:
     assert names - sys.stdlib_module_names == {"kubetune"}
 
 
+@pytest.mark.slow
 def test_its_flowers_are_fishers() -> None:
     """As scikit-learn has them."""
     from sklearn.datasets import load_iris  # noqa: PLC0415 - slow to import, and only here

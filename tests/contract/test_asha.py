@@ -74,7 +74,7 @@ def experiments(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
 
 
 @given(experiments())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_asha_decides_as_the_naive_implementation(experiment: tuple[Rules, list[Event]]) -> None:
     """Two implementations that share nothing but the rules agree on every report."""
     rules, events = experiment
@@ -83,7 +83,7 @@ def test_asha_decides_as_the_naive_implementation(experiment: tuple[Rules, list[
 
 
 @given(experiments())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_asha_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[Rules, list[Event]]) -> None:
     """Who is compared with whom, at every report, is what the rules say."""
     rules, events = experiment

@@ -70,7 +70,7 @@ def experiments(draw: st.DrawFn) -> tuple[MedianRules, list[Event]]:
 
 
 @given(experiments())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_median_stopping_decides_as_the_naive_implementation(experiment: tuple[MedianRules, list[Event]]) -> None:
     """Two implementations that share nothing but the rules agree on every report."""
     rules, events = experiment

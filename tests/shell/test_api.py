@@ -236,7 +236,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_body_crashes(data: st.DataObject) -> None:
     """Whatever is deleted, replaced or added: an experiment, or a refusal that says something."""

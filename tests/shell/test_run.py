@@ -41,6 +41,7 @@ def test_a_good_run_ends_with_0_and_names_the_best_and_its_files(kubetune: Kubet
     assert not list((run.folder / ".run").glob("*-*"))
 
 
+@pytest.mark.slow
 def test_the_best_trial_can_be_run_again_as_it_was(kubetune: Kubetune) -> None:
     tells = (
         "import os, json, sys, kubetune\nkubetune.report(accuracy=1)\n"
@@ -68,6 +69,7 @@ def test_the_best_trial_can_be_run_again_as_it_was(kubetune: Kubetune) -> None:
     assert said == (run.trial(0) / "stdout").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "reason", "says"),
     [
@@ -112,6 +114,7 @@ def test_a_stopped_trial_that_ignores_sigterm_is_killed_after_its_grace_and_name
     assert (run.trial(1) / "stdout").read_text() in {"", "1\n"}
 
 
+@pytest.mark.slow
 def test_a_thousand_reports_from_a_shell_loop_are_there_in_order(kubetune: Kubetune) -> None:
     loop = 'i=0; while [ $i -lt 1000 ]; do echo "{\\"accuracy\\": $i}" >> "$KUBETUNE_REPORTS"; i=$((i+1)); done'
     run = kubetune(loop, interpreter="sh")
@@ -120,6 +123,7 @@ def test_a_thousand_reports_from_a_shell_loop_are_there_in_order(kubetune: Kubet
     assert [row["training_iteration"] for row in run.rows(0)] == list(range(1, 1001))
 
 
+@pytest.mark.slow
 def test_whatever_a_program_writes_result_json_is_valid_on_each_line(kubetune: Kubetune) -> None:
     lines = [
         '{"accuracy": NaN, "up": Infinity, "down": -Infinity}',
@@ -153,6 +157,7 @@ def test_whatever_a_program_writes_result_json_is_valid_on_each_line(kubetune: K
     assert run.code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["truncate", "replace"])
 def test_a_report_file_that_was_rewritten_fails_the_attempt(kubetune: Kubetune, how: str) -> None:
     opened = "open(path, 'w')" if how == "truncate" else "open(path + '.new', 'w')"

@@ -108,7 +108,7 @@ class Naive:
 
 
 @given(cases())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_it_goes_as_a_naive_loop_from_second_to_second(case: Case) -> None:
     """Reports, ends, time and worker time are those of a second implementation that shares no code with it."""
     asha = Asha(max_t=case.rules.max_t, reduction_factor=case.rules.reduction_factor)
