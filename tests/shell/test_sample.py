@@ -109,7 +109,9 @@ def test_constraints_that_nothing_meets_give_nothing(tmp_path: Path, capsys: pyt
     assert "100 draws gave no trial" in err
 
 
-@pytest.mark.parametrize("words", [["-n", "1", "--json"], ["-n", "5000", "--json"], ["-n", "1"]], ids=["little", "much", "a table"])
+@pytest.mark.parametrize(
+    "words", [["-n", "1", "--json"], ["-n", "5000", "--json"], ["-n", "1"]], ids=["little", "much", "a table"]
+)
 def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, words: list[str]) -> None:
     """As with `| head -1`: nobody reads on."""
     reads, writes = os.pipe()
