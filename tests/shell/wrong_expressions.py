@@ -126,6 +126,10 @@ LOOPS = [
     Wrong("a draw in a stop", stop("choice([true, false])"), STOP, "must not draw: choice()", "choice", "with sampleFrom", ""),
     Wrong("a grid on what is drawn", when("params.optimizer == 'sgd'", gridSearch=[1, 2]),
           WHEN, "must not read optimizer, which is drawn: how many trials", "params.optimizer", "use choice instead of gridSearch", ""),
+    Wrong("more cells than can be gone through", both(parameter(name="x", gridSearch=list(range(101))), put("spec.parameters[5]", {"name": "y", "gridSearch": list(range(50)), "when": "params.x == 1"})),
+          "spec.parameters", "must make at most 10000 cells where a gridSearch has a `when`", "10100", "shorten a gridSearch", ""),
+    Wrong("cells anew for each point", both(parameter(name="x", gridSearch=list(range(50))), put("spec.parameters[5]", {"name": "y", "gridSearch": list(range(50)), "when": "params.x == 1"}), put("spec.search.pointsToEvaluate", [{"batch": n} for n in range(100)])),
+          "spec.parameters", "must make at most 10000 cells where a gridSearch has a `when`", "", "shorten a gridSearch", ""),
     Wrong("a grid on everything", when("size(params) > 3", gridSearch=[1, 2]),
           WHEN, "must not read params as a whole: how many trials", "size(params)", "use choice instead of gridSearch", ""),
 ]

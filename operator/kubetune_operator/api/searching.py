@@ -10,7 +10,7 @@ from kubetune_operator.api.parameters import domain
 from kubetune_operator.api.spec import Spec
 from kubetune_operator.core.expressions import PARAMS, RESULT, TRIAL_ID, Expression, ExpressionRefused, Language
 from kubetune_operator.core.space import Parameter, Space
-from kubetune_operator.core.space_checks import point_problems, read_problems
+from kubetune_operator.core.space_checks import point_problems, read_problems, size_problems
 from kubetune_operator.errors import Problem
 
 
@@ -33,7 +33,7 @@ class Compiler:
             return None
         points = tuple(spec.search.points_to_evaluate)
         made = Space(tuple(each for each in parameters if each), tuple(each for each in constraints if each), points)
-        for one in (*read_problems(made), *point_problems(made)):
+        for one in (*read_problems(made), *point_problems(made), *size_problems(made)):
             self.problems.append(Problem(f"spec.{one.field}", one.rule, one.value, one.remedy))
         return made if len(self.problems) == before else None
 

@@ -149,11 +149,25 @@ class Space:
         made: dict[str, Grid] = {}  # points that fix the same have the same grid
         grids = []
         for point in self.points:
-            fixed = {name: point[name] for name in sorted(point.keys() & self.settled)}
-            left = sorted(one.name for one in self.parameters if isinstance(one.domain, GridSearch) and one.name in point)
-            key = repr((fixed, left))
+            key = self._grid_key(point)
             grids.append(made.setdefault(key, made.get(key) or self._made(point)))
         return grids
+
+    def _grid_key(self, point: Mapping[str, Any]) -> str:
+        fixed = {name: point[name] for name in sorted(point.keys() & self.settled)}
+        left = sorted(one.name for one in self.parameters if isinstance(one.domain, GridSearch) and one.name in point)
+        return repr((fixed, left))
+
+    @property
+    def cells_to_try(self) -> int:
+        """Count the cells that are gone through one by one, in all grids that there are: for each, its conditions are asked."""
+        points: dict[str, Mapping[str, Any]] = {self._grid_key(point): point for point in self.points}
+        tried = 0
+        for point in ({}, *points.values()):
+            grids = [(one, one.domain) for one in self.parameters if isinstance(one.domain, GridSearch) and one.name not in point]
+            if any(one.when is not None for one, _ in grids):
+                tried += math.prod(len(grid.values) for _, grid in grids)
+        return tried
 
     def _made(self, point: Mapping[str, Any]) -> Grid:
         grids = {one.name: one.domain for one in self.parameters if isinstance(one.domain, GridSearch) and one.name not in point}

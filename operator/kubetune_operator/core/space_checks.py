@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kubetune_operator.core.domains import PARAM, GridSearch
 from kubetune_operator.core.expressions import Expression, Path
+from kubetune_operator.core.grid import MOST_CELLS
 from kubetune_operator.core.space import Parameter, Space, variable
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*"  # the whole name; a dot opens a nested object
@@ -103,6 +104,13 @@ def _holds_parameter(value: Any) -> bool:
     if isinstance(value, dict):
         return PARAM in value or any(map(_holds_parameter, value.values()))
     return isinstance(value, list) and any(map(_holds_parameter, value))
+
+
+def size_problems(space: Space) -> Iterator[ReadProblem]:
+    """Find grids under a condition that are too many to be gone through cell by cell."""
+    if (tried := space.cells_to_try) > MOST_CELLS:
+        rule = f"must make at most {MOST_CELLS} cells where a gridSearch has a `when`, anew for each point that changes them"
+        yield ReadProblem("parameters", rule, tried, "shorten a gridSearch, or use choice instead of one")
 
 
 def _reads(space: Space, expression: Expression, place: str, known: Sequence[str], own: str) -> Iterator[ReadProblem]:
