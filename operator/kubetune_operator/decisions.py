@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubetune_operator.checked import spec_of
-from kubetune_operator.core.history import History, Judged
+from kubetune_operator.core.history import History
 from kubetune_operator.core.records import Closed, Condemned, Record, Started
+from kubetune_operator.core.standing import Judged
 from kubetune_operator.experiment import begin, folding
 
 

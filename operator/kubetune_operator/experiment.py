@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from kubetune.wire import LOST, MAX_METRICS
 from kubetune_operator.core.endings import goes_on
-from kubetune_operator.core.history import Attempt, History, Judged, Key
+from kubetune_operator.core.history import History
 from kubetune_operator.core.records import (
     Bound,
     Closed,
@@ -36,6 +36,7 @@ from kubetune_operator.core.records import (
 )
 from kubetune_operator.core.reports import parse
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.standing import Attempt, Judged, Key
 from kubetune_operator.core.trials import Verdict
 from kubetune_operator.errors import (
     AttemptClosed,

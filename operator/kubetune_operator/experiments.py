@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection
 
 from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
-from kubetune_operator.core.history import Key
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AttemptClosed, Forbidden, Unavailable
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.identity import Verifier

@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeGuard
 from aiohttp import web
 
 from kubetune.wire import EOF, GONE, HELLO, HELLO_FIRST, LOGS, MAX_BODY, REPORTS, VERSION
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import End
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AttemptClosed, AttemptUnbound, Forbidden, JournalError, Unauthenticated, Unavailable
 from kubetune_operator.experiment import Experiment, Line
 

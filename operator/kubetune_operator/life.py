@@ -21,9 +21,10 @@ from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.output import Followed, Output
 from kubetune_operator.cluster.pods import Home, Pods
-from kubetune_operator.core.history import History, Key, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Close, Ending
+from kubetune_operator.core.standing import Key, Trial
 from kubetune_operator.errors import InvalidSpec, KubetuneError, Unavailable
 from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.files import Files

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubetune_operator import status
-from kubetune_operator.core.history import Key
+from kubetune_operator.core.standing import Key
 from kubetune_operator.files import ExperimentFolder
 
 STREAMS = ("stdout", "stderr")

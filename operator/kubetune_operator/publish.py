@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kubetune_operator import rows, status
-from kubetune_operator.core.history import History, Judged, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Close, Closed, Ended, Outcome, Record, Refused, Suggested
 from kubetune_operator.core.space import nested
+from kubetune_operator.core.standing import Judged, Phase, Trial
 from kubetune_operator.experiment import Past
 from kubetune_operator.files import Files
 

@@ -16,9 +16,9 @@ from typing import Protocol
 
 from kubetune_operator.cluster import Cluster, Wanted
 from kubetune_operator.core import plan as planning
-from kubetune_operator.core.history import Judged
 from kubetune_operator.core.plan import Create, Delete, Room
 from kubetune_operator.core.records import Record, Refused
+from kubetune_operator.core.standing import Judged
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.replaying import Replaying
 

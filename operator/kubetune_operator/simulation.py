@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubetune_operator import status
-from kubetune_operator.core.history import History, Key, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import Act, Create, Pod, PodPhase, Room, plan
 from kubetune_operator.core.records import Created, Drained, End, Record, Reported, encode
 from kubetune_operator.core.space import Draw, Space
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.standing import Key, Trial
 from kubetune_operator.core.trials import Params
 from kubetune_operator.curves import Curve
 from kubetune_operator.journal import Journal

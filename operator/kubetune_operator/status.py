@@ -15,7 +15,7 @@ from typing import Any
 from kubetune_operator.api.base import dump
 from kubetune_operator.api.status import MAX_ACCOUNT, MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
 from kubetune_operator.core import endings, trials
-from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plateaus import PLATEAU
 from kubetune_operator.core.records import Intent, Outcome
 from kubetune_operator.core.reports import spelled
@@ -23,6 +23,7 @@ from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.sightings import OBJECTIVE
 from kubetune_operator.core.space import TRIES
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.standing import Phase, Trial
 from kubetune_operator.core.trials import FILLED, Mode
 
 TOP = 10

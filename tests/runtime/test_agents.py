@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.conftest import AGENT, Trial
-from tests.runtime.intake import Attempt, wait_until
+from tests.runtime.intake import Attempt, Server, wait_until
 from tests.runtime.test_program import PLAIN, alive, outcome
 
 ONCE = "echo started >> started; echo {} >> $KUBETUNE_REPORTS; while ! test -e go; do sleep 0.01; done; echo '{\"a\": 1}' >> $KUBETUNE_REPORTS"
@@ -47,6 +47,35 @@ def test_of_agents_started_at_once_one_runs(trial: Trial, attempt: Attempt) -> N
     assert sorted(agent.wait(timeout=30) for agent in agents) == [0, 3, 3, 3, 3, 3]
     assert (trial.folder / "started").read_text() == "started\n"
     assert attempt.lines == ["{}"]
+
+
+def test_an_agent_that_nobody_listens_to_goes_and_leaves_its_place_to_the_next(
+    trial: Trial, attempt: Attempt, intake: Server
+) -> None:
+    trial.pod("sh", "-c", "echo started >> started; echo {} >> $KUBETUNE_REPORTS", flush=0.3)
+    intake.stop()
+    assert trial.start().wait(timeout=20) == 4
+    assert not (trial.folder / "claim").exists()
+    assert trial.status == {}, "nothing was started, so nothing has ended"
+    again = Server(attempt, intake.port)
+    assert trial.start().wait(timeout=20) == 0
+    again.stop()
+    assert (trial.folder / "started").read_text() == "started\n"
+    assert attempt.lines == ["{}"]
+
+
+def test_an_agent_whose_program_runs_waits_for_a_listener(trial: Trial, attempt: Attempt, intake: Server) -> None:
+    trial.pod("sh", "-c", ONCE, flush=0.3)
+    agent = trial.start()
+    wait_until(lambda: attempt.lines)
+    intake.stop()
+    time.sleep(1)
+    assert agent.poll() is None
+    again = Server(attempt, intake.port)
+    (trial.folder / "go").touch()
+    assert agent.wait(timeout=20) == 0
+    again.stop()
+    assert len(attempt.lines) == 2
 
 
 def test_the_claim_is_locked_and_names_who_holds_it(trial: Trial, running: subprocess.Popen[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,3 +138,18 @@ def test_an_agent_that_has_nothing_to_say_has_no_log(trial: Trial, spawner: Runn
 def test_how_it_is_called_is_said() -> None:
     asked = subprocess.run(COMMAND, capture_output=True, text=True, check=False)
     assert (asked.returncode, asked.stderr) == (2, "usage: spawner.py RUN\n")
+
+
+def test_a_runner_that_goes_without_having_read_what_it_was_told_is_no_error(trial: Trial) -> None:
+    trial.pod("true")
+    mine, its = socket.socketpair()
+    with subprocess.Popen(
+        [*COMMAND, str(trial.folder.parent)], stdin=its.fileno(), stdout=its.fileno(), stderr=subprocess.PIPE
+    ) as spawner:
+        its.close()
+        mine.sendall(json.dumps({"id": 1, "folder": trial.folder.name, "drain": False}).encode() + b"\n")
+        mine.recv(1, socket.MSG_PEEK)  # it was told, and does not read it
+        mine.close()
+        assert spawner.stderr is not None
+        assert spawner.stderr.read() == b""
+        assert spawner.wait(timeout=20) == 0

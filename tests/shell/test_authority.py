@@ -28,8 +28,8 @@ from kubetune.sidecar.connection import Connection, Endpoint, connect
 from kubetune.sidecar.waiting import Wait
 from kubetune_operator import certificates
 from kubetune_operator.authority import FILE, Authority
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import Created, Started, Suggested
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AuthorityError
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.intake import Intake

@@ -19,8 +19,8 @@ from kubetune_operator import status
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused
 from kubetune_operator.cluster.pods import OVERDUE, Home, Pods
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import PodPhase
+from kubetune_operator.core.standing import Key
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
 from tests.shell.standin import PODS, StandIn, api_of
 

@@ -18,12 +18,13 @@ from kubetune_operator import status
 from kubetune_operator.console import summary, table, words
 from kubetune_operator.console.progress import Progress
 from kubetune_operator.core.domains import Choice, Uniform
-from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import End, Outcome, Refused
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import StopExperiment
+from kubetune_operator.core.standing import Phase, Trial
 from kubetune_operator.core.trials import Mode, Objective
 from tests.sim.world import Program, Script, World, spec, steady
 

@@ -13,8 +13,8 @@ import pytest
 from kubetune import cli
 from kubetune_operator import decisions
 from kubetune_operator.console import explanation
-from kubetune_operator.core.history import Judged
 from kubetune_operator.core.records import End, Reported
+from kubetune_operator.core.standing import Judged
 from kubetune_operator.core.trials import Decision, Verdict
 from kubetune_operator.simulation import Setting
 from tests.shell import simulated

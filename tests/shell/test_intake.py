@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
+from kubetune_operator.core.standing import Key
 from kubetune_operator.core.trials import Decision
 from kubetune_operator.errors import AttemptClosed, Forbidden, KubetuneError, Unauthenticated, Unavailable
 from kubetune_operator.experiment import Experiment, load

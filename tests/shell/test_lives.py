@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kubetune_operator.core.history import Key
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import Unavailable
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.journal import Journal

@@ -18,8 +18,8 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AttemptClosed
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.files import ExperimentFolder

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from kubetune_operator import observed
-from kubetune_operator.core.history import Attempt
 from kubetune_operator.core.plan import IGNORED_SIGTERM, PodPhase, closing
 from kubetune_operator.core.records import Close, End, Intent
+from kubetune_operator.core.standing import Attempt
 
 Json = dict[str, Any]
 BY_HAND = "it was told to end by somebody else (SIGTERM)"

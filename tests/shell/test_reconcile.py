@@ -14,9 +14,9 @@ import pytest_asyncio
 
 from kubetune_operator import reconcile
 from kubetune_operator.cluster import Wanted
-from kubetune_operator.core.history import Judged, Key
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.core.records import Created, End, Record, Refused
+from kubetune_operator.core.standing import Judged, Key
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.reconcile import Reconciler
 from tests.sim.world import spec

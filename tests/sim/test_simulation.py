@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from kubetune_operator import api, status
 from kubetune_operator.checked import spec_of
-from kubetune_operator.core.history import Phase
 from kubetune_operator.core.records import Created, End, Outcome
 from kubetune_operator.core.schedulers.asha import Asha
 from kubetune_operator.core.spec import Deadlines, Failure, Spec, StopExperiment
+from kubetune_operator.core.standing import Phase
 from kubetune_operator.core.trials import Decision
 from kubetune_operator.curves import Curve, of_values
 from kubetune_operator.experiment import load

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubetune_operator.core.domains import Uniform
-from kubetune_operator.core.history import History, Key
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import Create, Pod, PodPhase, Room, plan
 from kubetune_operator.core.records import Created, Drained, Edited, End, Record, Reported, decode, encode
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.searchers.random import Random
 from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.standing import Key
 from kubetune_operator.core.trials import Mode, Objective, Params
 from kubetune_operator.experiment import fold
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod
+from kubetune_operator.core.standing import Key
 from kubetune_operator.core.trials import Params
 
 

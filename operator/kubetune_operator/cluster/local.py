@@ -25,10 +25,10 @@ from typing import Any
 from kubetune import wire
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.agents import LOG, Agent, Agents
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.core.records import End
 from kubetune_operator.core.space import nested
+from kubetune_operator.core.standing import Key
 
 TRIES = 3  # agents that may die in one folder before we give it up
 LEAVING = 1.0  # seconds that an agent has to go by itself, once its attempt is closed

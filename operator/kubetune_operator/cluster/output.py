@@ -17,8 +17,8 @@ from typing import Protocol
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused
 from kubetune_operator.cluster.pods import Pods, Program
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod
+from kubetune_operator.core.standing import Key
 
 logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a log is followed again

@@ -19,8 +19,8 @@ from kubetune_operator import observed, status
 from kubetune_operator.cluster import Wanted, refusals
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.pauses import FIRST_PAUSE, Pauses
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import Pod, PodPhase
+from kubetune_operator.core.standing import Key
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
 
 logger = logging.getLogger(__name__)

@@ -29,9 +29,9 @@ from kubetune_operator.commands import folders, lock, say
 from kubetune_operator.commands.machine import Machine
 from kubetune_operator.console import summary, words
 from kubetune_operator.console.progress import Progress
-from kubetune_operator.core.history import Key
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Created, Outcome
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import InvalidSpec, KubetuneError, Unauthenticated
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.files import ExperimentFolder, Files

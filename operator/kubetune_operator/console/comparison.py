@@ -12,9 +12,9 @@ from typing import Any
 
 from kubetune_operator import status
 from kubetune_operator.console import summary, words
-from kubetune_operator.core.history import Phase, Trial
 from kubetune_operator.core.records import Outcome
 from kubetune_operator.core.reports import flatten
+from kubetune_operator.core.standing import Phase, Trial
 from kubetune_operator.core.trials import TRAINING_ITERATION, Objective, Scope
 from kubetune_operator.curves import Curve
 from kubetune_operator.earlier import Earlier

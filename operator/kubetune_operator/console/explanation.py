@@ -12,9 +12,10 @@ from typing import Any
 from kubetune_operator import status
 from kubetune_operator.console import words
 from kubetune_operator.core import trials
-from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Close, Closed, Condemned, Intent, Started
+from kubetune_operator.core.standing import Phase, Trial
 from kubetune_operator.core.trials import TIME_TOTAL, TRAINING_ITERATION, Objective, Verdict
 from kubetune_operator.decisions import Decision, Event
 

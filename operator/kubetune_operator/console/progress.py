@@ -17,8 +17,9 @@ from rich.text import Text
 
 from kubetune_operator import status
 from kubetune_operator.console import summary, table, words
-from kubetune_operator.core.history import History, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.records import Ended, Outcome, Record, Refused, Started
+from kubetune_operator.core.standing import Trial
 
 BAR = 40
 BEST = 5  # of them are in the picture before those that have just ended

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kubetune_operator import status
 from kubetune_operator.console import words
-from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.records import Outcome
+from kubetune_operator.core.standing import Phase, Trial
 
 _SUCCEEDED = {
     "StopMetrics": "met stop.metrics",

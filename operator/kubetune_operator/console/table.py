@@ -13,7 +13,8 @@ from rich.text import Text
 
 from kubetune_operator import status
 from kubetune_operator.console import words
-from kubetune_operator.core.history import History, Trial
+from kubetune_operator.core.history import History
+from kubetune_operator.core.standing import Trial
 
 COLOURS = {"Running": "cyan", "Succeeded": "green", "Stopped": "yellow", "Failed": "red", "Cancelled": "dim", "Waiting": "dim"}
 BEST = "*"  # behind the number of the best trial

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubetune_operator.core.history import History, Phase, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import IGNORED_SIGTERM
 from kubetune_operator.core.records import Outcome
+from kubetune_operator.core.standing import Phase, Trial
 from kubetune_operator.core.trials import TRAINING_ITERATION, Params
 
 REASONS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubetune_operator.core.history import Attempt
 from kubetune_operator.core.spec import Deadlines
+from kubetune_operator.core.standing import Attempt
 
 START, PROGRESS = "StartDeadline", "ProgressDeadline"  # the reasons
 

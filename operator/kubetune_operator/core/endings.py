@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from kubetune_operator.core.history import History, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.plateaus import PLATEAU
 from kubetune_operator.core.records import Intent, Outcome
 from kubetune_operator.core.space import TRIES
 from kubetune_operator.core.spec import Spec
+from kubetune_operator.core.standing import Trial
 
 FEW_FAILURES = 5  # maxFailedTrials' default is the larger of this …
 FAILED_SHARE = 0.1  # … and this share of the trials started

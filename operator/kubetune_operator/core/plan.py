@@ -13,7 +13,7 @@ from enum import Enum
 from kubetune.wire import LOST
 from kubetune_operator.core import budget, deadlines
 from kubetune_operator.core.endings import causes, few_skips, goes_on, retried, suspects
-from kubetune_operator.core.history import Attempt, History, Key, Trial
+from kubetune_operator.core.history import History
 from kubetune_operator.core.records import (
     Bound,
     Close,
@@ -32,6 +32,7 @@ from kubetune_operator.core.records import (
     Started,
     Suggested,
 )
+from kubetune_operator.core.standing import Attempt, Key, Trial
 from kubetune_operator.core.trials import Params
 
 SKIPS_A_TURN = 20  # as each may cost a hundred tries, and reports wait for a turn

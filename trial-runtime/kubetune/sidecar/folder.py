@@ -50,6 +50,10 @@ class Folder:
             os.unlink(aside)
         return True
 
+    def leave(self) -> None:
+        """Let another agent have this folder as if it had never been claimed. Only for who holds it, and has started nothing."""
+        os.unlink(self._file("claim"))
+
     def status(self) -> dict[str, object]:
         """Read what has become of the program; empty where it was never started, or a power cut took the words."""
         try:

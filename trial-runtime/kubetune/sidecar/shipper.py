@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -33,6 +34,7 @@ class Shipper:
         """Without `spools` the output is kept by somebody else."""
         self.greeted = False  # hello was answered: the program may begin
         self.finished = False  # eof was acknowledged, or the intake wants nothing more of this attempt
+        self.alone_since = math.inf  # since when nobody listens; somebody who answers, whatever it is, does
         self.wait = Wait(0.0)
         self._folder = folder
         self._tail = tail
@@ -150,9 +152,12 @@ class Shipper:
             except (OSError, ValueError, Refused) as error:
                 if isinstance(error, Refused) and error.status in final:
                     raise
+                nobody = isinstance(error, (ConnectionRefusedError, FileNotFoundError))
+                self.alone_since = min(self.alone_since, time.monotonic()) if nobody else math.inf
                 yield from self._back_off(str(error))
             else:
                 self._problem = ""
+                self.alone_since = math.inf
                 if answer.get("stop"):
                     reason = str(answer.get("reason") or "the experiment has stopped this trial")
                     yield from self._write(functools.partial(self._folder.stop, reason))

@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     gc.freeze()  # what is loaded stays shared between the agents
     try:
         spawner.serve()
-    except BrokenPipeError:  # the runner went while it was told of an end
+    except ConnectionError:  # the runner went while it was told of an end, or had not read what it was told
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 

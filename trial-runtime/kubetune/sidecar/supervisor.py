@@ -45,6 +45,9 @@ class Supervisor:
                 return DONE
             if time.monotonic() >= self._give_up_at:
                 return GAVE_UP
+            if self._program is None and time.monotonic() >= self._shipper.alone_since + self._pod.flush:
+                self._folder.leave()  # nothing has begun: a runner that comes back starts another agent here
+                return GAVE_UP
             self._pause()
 
     def drain(self) -> int:
