@@ -18,9 +18,10 @@ from typing import Any
 from kubetune_operator import api, manifests, status
 from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.output import Followed, Output
-from kubetune_operator.cluster.pods import Home, Pods
+from kubetune_operator.cluster.pods import Pods
 from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Close, Ending

@@ -17,8 +17,9 @@ from aiohttp import web
 
 from kubetune_operator import status
 from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused
-from kubetune_operator.cluster.pods import OVERDUE, Home, Pods
+from kubetune_operator.cluster.pods import OVERDUE, Pods
 from kubetune_operator.core.plan import PodPhase
 from kubetune_operator.core.standing import Key
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL

@@ -15,9 +15,10 @@ from aiohttp import web
 
 from kubetune_operator import status
 from kubetune_operator.cluster import Wanted
+from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused
 from kubetune_operator.cluster.output import ROTATED, Followed, Output
-from kubetune_operator.cluster.pods import Home, Pods, Program
+from kubetune_operator.cluster.pods import Pods, Program
 from kubetune_operator.files import ExperimentFolder
 from kubetune_operator.logs import MARKER, Copies, Logs
 from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL, TRIAL_CONTAINER

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from kubetune_operator import observed, status
 from kubetune_operator.cluster import Wanted, refusals
+from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.pauses import FIRST_PAUSE, Pauses
+from kubetune_operator.cluster.troubles import Troubles
 from kubetune_operator.core.plan import Pod, PodPhase
 from kubetune_operator.core.standing import Key
-from kubetune_operator.reserved import ATTEMPT, EXPERIMENT_UID, TRIAL
+from kubetune_operator.reserved import EXPERIMENT_UID
 
 logger = logging.getLogger(__name__)
 FRESH = 300.0  # seconds after which the cache is replaced though nothing was heard
 OVERDUE = 60.0  # seconds beyond its deletionTimestamp after which a pod holds no slot any more: its node may be dead
-QUIET = 60.0  # seconds without a kind of trouble after which it is told of again: pods that come and go may have it one by one
 LONGEST_PAUSE = 60.0  # seconds before the API server is asked again
 SOON = 5.0  # seconds at most before what may pass at any moment is tried again; what is condemned may hold a GPU
 # The same for pods that are refused, by the reason: a full quota costs one request for all of them, a policy one for each.
@@ -40,15 +40,6 @@ HOPELESS = {
     "CreateContainerError": 30.0,
     "RunContainerError": 30.0,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Whose pods they are."""
-
-    namespace: str
-    experiment: str
-    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +92,8 @@ class Pods:
         self._restricted = False  # whether pods are: the namespace asks for it
         self._bound = bound
         self._kept = kept
-        self._tell = tell
         self._seen: dict[Key, _Seen] = {}
-        self._troubles: dict[Key, observed.Trouble] = {}  # what keeps pods from beginning, as last observed
-        self._refused: dict[Key, observed.Trouble] = {}  # what keeps them from being
-        self._full: observed.Trouble | None = None  # that of a quota, which all of them share
-        self._told: dict[str, float] = {}  # reasons, and when there was such trouble last
+        self._troubles = Troubles(home.name, tell)
         self._listed_at: float | None = None
         self._pause = FIRST_PAUSE
         self._creating, self._deleting = Pauses(), Pauses()
@@ -114,7 +101,7 @@ class Pods:
     @property
     def troubles(self) -> Mapping[Key, observed.Trouble]:
         """What keeps pods from beginning, as last seen."""
-        return {**self._troubles, **self._refused}
+        return self._troubles.known()
 
     @property
     def cleared(self) -> bool:
@@ -127,7 +114,7 @@ class Pods:
 
     def hear(self, pod: Object, *, deleted: bool) -> None:
         """Take note of an event on one of the experiment's pods."""
-        key = self._key(pod)
+        key = self._home.key(pod)
         if key is None:
             return
         known = self._seen.get(key)
@@ -155,10 +142,9 @@ class Pods:
                 seen = await self._confirm(key, uid, seen)
             if seen is not None:
                 pods[key] = self._look(key, seen, troubles)
-        self._troubles = troubles
-        self._refused = {key: trouble for key, trouble in self._refused.items() if key in bound and key not in pods}
-        self._creating.keep({*(bound.keys() - pods.keys()), status.QUOTA_EXCEEDED})
-        self._tell_troubles()
+        wanted = bound.keys() - pods.keys()
+        self._creating.keep({*wanted, status.QUOTA_EXCEEDED})
+        self._troubles.observe(troubles, wanted=wanted)
         return pods
 
     async def rehearse(self, wanted: Wanted) -> float:
@@ -173,13 +159,13 @@ class Pods:
             await self._ask(wanted, dry_run=True)
         except (ApiAway, ApiRefused) as error:
             if refusals.stays(error):
-                self._refused.clear()
+                self._troubles.none_refused()
                 raise
             if not refusals.says_nothing(error):
                 self._refuse(key, refusals.reason(error), str(error))
                 return self._creating.left(key)
         self._creating.end(key)
-        self._refused.clear()
+        self._troubles.none_refused()
         return 0.0
 
     async def create(self, wanted: Wanted) -> None:
@@ -187,8 +173,8 @@ class Pods:
         key = (wanted.trial, wanted.attempt)
         if self._creating.left(key):
             return
-        if self._full is not None and self._creating.left(status.QUOTA_EXCEEDED):
-            self._refused[key] = self._full
+        if (full := self._troubles.full) is not None and self._creating.left(status.QUOTA_EXCEEDED):
+            self._troubles.share(key, full)
             return
         try:
             made = await self._make(wanted)
@@ -200,8 +186,7 @@ class Pods:
             return
         self._creating.end(key)
         self._creating.end(status.QUOTA_EXCEEDED)
-        self._full = None
-        self._refused.pop(key, None)
+        self._troubles.have(key)
         self._keep(key, made)
         self.woke.set()
 
@@ -225,8 +210,8 @@ class Pods:
         """Say whether this pod is one that we made for that attempt. Raises ApiAway where that cannot be known."""
         seen = self._seen.get(key)
         if seen is None or seen.pod["metadata"]["uid"] != uid:
-            pod = await self._api.pod(self._home.namespace, self._name(key))
-            if pod is None or pod["metadata"]["uid"] != uid or self._key(pod) != key:
+            pod = await self._api.pod(self._home.namespace, self._home.name(key))
+            if pod is None or pod["metadata"]["uid"] != uid or self._home.key(pod) != key:
                 return False
             self._keep(key, pod)
         return True
@@ -239,7 +224,7 @@ class Pods:
             return None
         found = observed.see(seen.pod)
         ended = not seen.there or found.end is not None or found.phase is not PodPhase.RUNNING
-        return Program(self._name(key), container, ended, found.deleting)
+        return Program(self._home.name(key), container, ended, found.deleting)
 
     async def _delete(self, key: Key, seen: _Seen) -> bool:
         """Delete a pod, unless that has failed just now; say whether it is on its way out."""
@@ -283,7 +268,7 @@ class Pods:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
         self._pause = FIRST_PAUSE
         self._listed_at = time.monotonic()
-        found = {key: pod for pod in pods if (key := self._key(pod)) is not None}
+        found = {key: pod for pod in pods if (key := self._home.key(pod)) is not None}
         self._seen = {key: seen if key in found else replace(seen, there=False) for key, seen in self._seen.items()}
         for key, pod in found.items():
             self._keep(key, pod)
@@ -291,11 +276,11 @@ class Pods:
     async def _confirm(self, key: Key, uid: str, seen: _Seen | None) -> _Seen | None:
         """Ask for a pod that seems to be gone; None if it is and was never seen."""
         try:
-            pod = await self._api.pod(self._home.namespace, self._name(key))
+            pod = await self._api.pod(self._home.namespace, self._home.name(key))
         except (ApiAway, ApiRefused) as error:
-            logger.warning("%s: pod %s cannot be looked at: %s", self._home.experiment, self._name(key), error)
+            logger.warning("%s: pod %s cannot be looked at: %s", self._home.experiment, self._home.name(key), error)
             self._later()
-            return replace(seen, there=True) if seen else _Seen({"metadata": {"uid": uid, "name": self._name(key)}})
+            return replace(seen, there=True) if seen else _Seen({"metadata": {"uid": uid, "name": self._home.name(key)}})
         if pod is not None and pod["metadata"]["uid"] == uid:
             self._keep(key, pod)
         elif seen is not None and seen.pod["metadata"]["uid"] != uid:
@@ -310,10 +295,10 @@ class Pods:
         except ApiRefused as refused:
             if refused.reason != "AlreadyExists":
                 raise
-            pod = await self._api.pod(self._home.namespace, self._name((wanted.trial, wanted.attempt)))
+            pod = await self._api.pod(self._home.namespace, self._home.name((wanted.trial, wanted.attempt)))
             if pod is None:  # it is gone by now
                 raise
-            return pod if self._key(pod) is not None else None
+            return pod if self._home.key(pod) is not None else None
 
     async def _ask(self, wanted: Wanted, *, dry_run: bool = False) -> Object:
         """Ask for a pod as it was written; where Pod Security refuses that, restricted, and then so for all that follow."""
@@ -333,26 +318,9 @@ class Pods:
         pause = self._creating.extend(reason if full else key, longest=CREATION_PAUSE[reason])
         asyncio.get_running_loop().call_later(pause, self.woke.set)
         if not reason:
-            logger.warning("%s: pod %s was not created, and will be: %s", self._home.experiment, self._name(key), message)
+            logger.warning("%s: pod %s was not created, and will be: %s", self._home.experiment, self._home.name(key), message)
             return
-        known = self._refused.get(key)
-        since = known.since if known is not None and known.reason == reason else time.time()
-        self._refused[key] = observed.Trouble(reason, f"{message}; it will be tried again", since)
-        if full:
-            self._full = self._refused[key]
-        self._tell_troubles()
-
-    def _key(self, pod: Object) -> Key | None:
-        """Say which attempt's pod it is; None for a stranger, whatever its labels say."""
-        metadata: Mapping[str, Any] = pod["metadata"]
-        if not any(owner.get("controller") and owner["uid"] == self._home.uid for owner in metadata.get("ownerReferences") or ()):
-            return None
-        labels = metadata.get("labels") or {}
-        try:
-            key = int(labels[TRIAL]), int(labels[ATTEMPT])
-        except (KeyError, ValueError):
-            return None
-        return key if metadata["name"] == self._name(key) else None
+        self._troubles.refuse(key, reason, message)
 
     def _keep(self, key: Key, pod: Object, *, there: bool = True) -> None:
         """Take note of a pod as it was seen; an answer that is older than the event which came before it says nothing new."""
@@ -361,9 +329,6 @@ class Pods:
             return
         before = seen.pod if seen is not None and seen.pod["metadata"]["uid"] == pod["metadata"]["uid"] else None
         self._seen[key] = _Seen(observed.trim(pod, before=before), there)
-
-    def _name(self, key: Key) -> str:
-        return f"{self._home.experiment}-{key[0]:05d}-{key[1]}"
 
     def _look(self, key: Key, seen: _Seen, troubles: dict[Key, observed.Trouble]) -> Pod:
         found = observed.see(seen.pod)
@@ -386,15 +351,6 @@ class Pods:
         if patience is None or time.time() < trouble.since + patience:
             return found
         return replace(found, failure=(trouble.reason, trouble.message))
-
-    def _tell_troubles(self) -> None:
-        """Tell of each kind of trouble once, until it has been over for a while."""
-        now = time.monotonic()
-        found = {trouble.reason: (key, trouble) for key, trouble in self.troubles.items()}
-        for reason, (key, trouble) in found.items():
-            if now - self._told.get(reason, -math.inf) > QUIET:
-                self._tell(reason, f"pod {self._name(key)}: {trouble.message}")
-        self._told |= dict.fromkeys(found, now)
 
     def _later(self) -> None:
         """Make another turn when it may be worth it."""
