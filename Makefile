@@ -179,7 +179,7 @@ bench-simulate: .venv/.dev ## a whole ASHA experiment of 10,000 trials on a virt
 	@$(BIN)/python -m tests.bench.simulate
 
 .PHONY: bench-quality
-bench-quality: .venv/.dev ## what each stopping rule finds for the same time, beside Ray Tune, Optuna and Syne Tune (an hour or two)
+bench-quality: .venv/.dev ## what each stopping rule finds for the same time, beside Ray Tune, Optuna and Syne Tune (three hours; again: less than one)
 	@$(BIN)/python -m tests.bench.quality
 
 # --- set up, clear away ---

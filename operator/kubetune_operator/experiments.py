@@ -11,8 +11,9 @@ from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AttemptClosed, Forbidden, Unavailable
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.identity import Verifier
-from kubetune_operator.life import FIRST_PAUSE, LONGEST_PAUSE, Life, Shared
+from kubetune_operator.life import Life, Shared
 from kubetune_operator.reserved import EXPERIMENT
+from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 FIRST_LOOK, LONGEST_LOOK = 0.1, 5.0  # seconds from one look at what is to be heard of to the next
@@ -40,7 +41,7 @@ class Experiments:
         elif listed:
             life.distrust()
         else:
-            life.bell.set()
+            life.ring()
 
     def hear_pod(self, pod: Object, *, deleted: bool, listed: bool) -> None:
         """Take note that a pod of an experiment was seen."""

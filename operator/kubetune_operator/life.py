@@ -7,8 +7,6 @@ read again whenever the bell rings, and its status, which says where the journal
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import heapq
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -22,10 +20,9 @@ from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
 from kubetune_operator.cluster.output import Followed, Output
 from kubetune_operator.cluster.pods import Pods
-from kubetune_operator.core.history import History
 from kubetune_operator.core.plan import likely_params
-from kubetune_operator.core.records import Close, Ending
-from kubetune_operator.core.standing import Key, Trial
+from kubetune_operator.core.records import Ending
+from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import InvalidSpec, KubetuneError, Unavailable
 from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.files import Files
@@ -37,14 +34,11 @@ from kubetune_operator.publish import Publisher
 from kubetune_operator.reconcile import Reconciler
 from kubetune_operator.replaying import Replaying
 from kubetune_operator.reserved import EXPERIMENT_UID
+from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, retained, settled
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
 
 logger = logging.getLogger(__name__)
-RESYNC = 30.0  # seconds after which the resource is read though no bell rang
-DEBOUNCE = 0.05
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-RETAINED = 20  # pods
 IN_THE_WAY = (KubetuneError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # of one folder alone
 
 
@@ -74,18 +68,14 @@ class _Open:
     output: Output
 
 
-class _Gone(Exception):
-    """The resource is no more, or is another one by now."""
-
-
 class Life:
     """One experiment, by the uid of its resource."""
 
     def __init__(self, shared: Shared, namespace: str, name: str, uid: str) -> None:
-        self.bell = asyncio.Event()  # rung when the resource may have changed
         self.uid = uid
         self._shared = shared
         self._place = (namespace, name)
+        self._resource = Resource(shared.api, self._place, uid)
         about = {
             "apiVersion": "kubetune.dev/v1alpha1",
             "kind": "TuneExperiment",
@@ -106,7 +96,7 @@ class Life:
         """Live until the resource is gone. Raises what the whole operator is to end with."""
         try:
             while True:
-                resource = await self._read()
+                resource = await self._resource.read()
                 if self._open is None:
                     self._over = settled(resource, self._shared.volume.identity)
                     if not self._over:
@@ -114,10 +104,10 @@ class Life:
                 if self._open is not None and await self._work(self._open):
                     self._over = True
                     await self._let_go()
-                await self._expire(resource)
-                if not await self._ring(RESYNC if self._over else self._patience):
+                await self._resource.expire(resource)
+                if not await self._resource.ring(RESYNC if self._over else self._patience):
                     self._patience = min(2 * self._patience, RESYNC)
-        except _Gone:
+        except Gone:
             logger.info("%s/%s: is gone", *self._place)
         finally:
             await self._let_go()
@@ -135,9 +125,13 @@ class Life:
         if self._open is not None:
             self._open.pods.hear(pod, deleted=deleted)
 
+    def ring(self) -> None:
+        """Take note that the resource may have changed."""
+        self._resource.bell.set()
+
     def distrust(self) -> None:
         """Take note that events may have been missed."""
-        self.bell.set()
+        self.ring()
         if self._open is not None:
             self._open.pods.distrust()
 
@@ -162,54 +156,12 @@ class Life:
             raise LookupError(f"experiment {self._place[1]} is not open yet")
         return self._open.experiment if await self._open.pods.owns(key, uid) else None
 
-    # --- the resource ---
-
-    async def _read(self) -> Object:
-        """Give the resource as it is now, however long the API server is away."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                found = await self._shared.api.experiment(*self._place)
-            except (ApiAway, ApiRefused) as error:
-                logger.warning("%s/%s: cannot be read: %s", *self._place, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            if found is None or found["metadata"]["uid"] != self.uid or "deletionTimestamp" in found["metadata"]:
-                raise _Gone
-            return found
-
-    async def _namespace_uid(self, name: str) -> str:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                found = await self._shared.api.namespace(name)
-            except (ApiAway, ApiRefused) as error:
-                logger.warning("namespace %s cannot be read: %s", name, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            if found is None:
-                raise _Gone
-            return str(found["metadata"]["uid"])
-
-    async def _ring(self, patience: float | None = None) -> bool:
-        """Wait for the bell, or for long enough; say whether it rang."""
-        with contextlib.suppress(TimeoutError):
-            # wait_for loses a cancellation that comes with the bell
-            async with asyncio.timeout(RESYNC if patience is None else patience):
-                await self.bell.wait()
-        await asyncio.sleep(DEBOUNCE)
-        rang = self.bell.is_set()
-        self.bell.clear()
-        return rang
-
     # --- taking it up ---
 
     async def _take_up(self, resource: Object) -> None:
         """Open its journal, or begin one; where that cannot be, say so in its status."""
         try:
-            await self._shared.volume.settle(self._place[0], self._namespace_uid)
+            await self._shared.volume.settle(self._place[0], self._resource.namespace_uid)
             async with self._shared.replaying.turn():
                 await self._begin(resource)
         except Stall as stall:
@@ -273,11 +225,11 @@ class Life:
         while True:
             try:
                 await self._shared.statuses.write(self._place, {"journal": self._journal()})
-                await self._edit(await self._read())
+                await self._edit(await self._resource.read())
                 await self._rehearse(opened)
             except (ApiAway, ApiRefused) as error:
                 if isinstance(error, ApiRefused) and error.status == 404:
-                    raise _Gone from error
+                    raise Gone from error
                 logger.warning("%s/%s: cannot be begun: %s", *self._place, error)
             except OSError as error:
                 self._hold(error)
@@ -298,8 +250,8 @@ class Life:
         try:
             while pause := await opened.pods.rehearse(first):
                 self._offer()
-                await self._ring(pause)
-                await self._edit(await self._read())
+                await self._resource.ring(pause)
+                await self._edit(await self._resource.read())
         except ApiRefused as refused:
             message = f"the API server refuses the pod of spec.trial.template: {refused}"
             await opened.experiment.record([Ending("TemplateRejected", message, time.time())])
@@ -330,13 +282,13 @@ class Life:
         history = opened.experiment.history
         while history.finished is None:
             turning = asyncio.create_task(opened.reconciler.run())
-            rung = asyncio.create_task(self._ring())
+            rung = asyncio.create_task(self._resource.ring())
             try:
                 while not turning.done():
                     await asyncio.wait({turning, rung}, return_when=asyncio.FIRST_COMPLETED)
                     if rung.done():
-                        rung = asyncio.create_task(self._ring())
-                        await self._take_over(await self._read())
+                        rung = asyncio.create_task(self._resource.ring())
+                        await self._take_over(await self._resource.read())
                 await turning  # raises what it ended with
             finally:
                 turning.cancel()
@@ -348,9 +300,9 @@ class Life:
         try:
             while history.finished is not None:  # an edit may have it go on
                 written = written or self._tables(opened)
-                rang = await self._ring()
-                resource = await self._read()
-                await self._expire(resource)
+                rang = await self._resource.ring()
+                resource = await self._resource.read()
+                await self._resource.expire(resource)
                 await self._take_over(resource)
                 if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
                     over = True
@@ -409,17 +361,6 @@ class Life:
         self._answered = self._generation
         self._offer()
 
-    async def _expire(self, resource: Object) -> None:
-        """Delete a finished experiment whose time is over, its results never; asked again and again."""
-        limit = resource["spec"].get("ttlSecondsAfterFinished")
-        ended = (resource.get("status") or {}).get("finishTime")
-        if limit is None or not ended or time.time() < status.seconds(ended) + limit:
-            return
-        try:
-            await self._shared.api.delete_experiment(*self._place, self.uid)
-        except (ApiAway, ApiRefused) as error:
-            logger.warning("%s/%s: was not deleted, and will be: %s", *self._place, error)
-
     def _offer(self) -> None:
         """Have the status written as it will be then."""
         if self._open is not None:
@@ -458,31 +399,3 @@ class Life:
 
     def _journal(self) -> Mapping[str, str]:
         return {"uid": self.uid, "volumeID": self._shared.volume.identity}
-
-
-def retained(history: History, policy: str, key: Key) -> bool:
-    """Say whether the pod of a closed attempt stays for its user to look at: by spec.trial.retainPods, the newest 20."""
-    if policy == "None" or key[0] >= len(history.trials):
-        return False
-
-    def counts(trial: Trial) -> bool:
-        return trial.close is not None and (policy == "All" or trial.close is Close.FAILED)
-
-    if not counts(history.trials[key[0]]):
-        return False
-    newest = heapq.nlargest(RETAINED, (trial.closed for trial in history.trials if counts(trial)))
-    return history.trials[key[0]].closed >= newest[-1]
-
-
-def settled(resource: Object, volume: str) -> bool:
-    """Say whether nothing is left to be done for it, so that its journal need not be read.
-
-    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had.
-    """
-    found = resource.get("status") or {}
-    why = {one["type"]: one.get("reason") for one in found.get("conditions") or () if one["status"] == "True"}
-    if "Finished" not in why or why.get("Stalled", why["Finished"]) != why["Finished"]:
-        return False
-    if found.get("observedGeneration") != resource["metadata"].get("generation"):
-        return False
-    return bool((found.get("journal") or {}).get("volumeID", volume) == volume)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_operator import life
+from kubetune_operator import life, resource
 from kubetune_operator.checked import spec_of
 from kubetune_operator.experiment import load
 from tests.shell.lives import Json, Operator, Server, answered, body, operating, served, until
@@ -145,7 +145,8 @@ async def test_while_it_runs_it_says_so_and_what_is_reported_later_is_taken(disk
 
 @pytest.mark.parametrize("finished", [False, True], ids=["while it runs", "when it has finished"])
 async def test_an_edit_is_taken_over_once_there_is_room(disk: Mount, monkeypatch: pytest.MonkeyPatch, *, finished: bool) -> None:
-    monkeypatch.setattr(life, "RESYNC", 1.0)
+    for module in (life, resource):
+        monkeypatch.setattr(module, "RESYNC", 1.0)
     async with served() as (server, api), operating(server, api, disk.root) as operator:
         server.refusal = lambda _pod: (422, "no pods here") if finished else None
         server.apply(long_body(numSamples=1))

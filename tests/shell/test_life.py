@@ -11,7 +11,7 @@ from kubetune_operator import status
 from kubetune_operator.api.status import MAX_MESSAGE
 from kubetune_operator.core.history import History
 from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
-from kubetune_operator.life import retained, settled
+from kubetune_operator.resource import retained, settled
 from tests.sim.world import spec
 
 

@@ -17,8 +17,8 @@ from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import Unavailable
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.journal import Journal
-from kubetune_operator.life import DEBOUNCE
 from kubetune_operator.publish import Publisher
+from kubetune_operator.resource import DEBOUNCE
 from tests.shell.lives import PATIENCE, Json, Operator, Server, answered, body, operating, served, until
 
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubetune_operator import life
+from kubetune_operator import life, resource
 from kubetune_operator.core.records import End
 from tests.shell.lives import Json, Operator, Server, body, merged, operating, served, until
 
@@ -69,7 +69,8 @@ async def test_one_that_goes_on_has_no_end_any_more(tmp_path: Path) -> None:
 async def test_one_that_has_finished_is_not_held_in_memory_and_goes_on_when_it_is_asked_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life, "RESYNC", 1.0)
+    for module in (life, resource):
+        monkeypatch.setattr(module, "RESYNC", 1.0)
     async with served() as (server, api), operating(server, api, tmp_path) as operator:
         server.apply(body(numSamples=1))
         await report(operator, server, 0, accuracy=0.5)

@@ -1,6 +1,6 @@
 """What each stopping rule finds for the same time, beside other tools' own: `make bench-quality`.
 
-    python -m tests.bench.quality                      everything: some three hours on two cores; again: half an hour
+    python -m tests.bench.quality                      everything: some three hours on two cores; again: less than one
     python -m tests.bench.quality --seeds 5 digits     fewer seeds (the comparison then proves little), tables by name
 
 Everybody tries the same random configurations in the same order, on 1 and on 8 workers, where a training takes 0, 1 or 5 epochs
