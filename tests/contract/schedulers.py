@@ -28,7 +28,7 @@ VALUES = [0.0, -0.0, 0.25, 0.5, 1, 2, -3.5, math.nan, math.inf, -math.inf, 10**4
 OBJECTIVE = Objective("score", Mode.MAXIMIZE)
 
 # A suite that is inherited runs each of its tests on several classes, which is what this check warns of.
-inherited = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+inherited = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @dataclass(frozen=True)

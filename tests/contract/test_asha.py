@@ -74,7 +74,7 @@ def experiments(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
 
 
 @given(experiments())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_asha_decides_as_the_naive_implementation(experiment: tuple[Rules, list[Event]]) -> None:
     """Two implementations that share nothing but the rules agree on every report."""
     rules, events = experiment

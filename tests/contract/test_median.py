@@ -70,7 +70,7 @@ def experiments(draw: st.DrawFn) -> tuple[MedianRules, list[Event]]:
 
 
 @given(experiments())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_median_stopping_decides_as_the_naive_implementation(experiment: tuple[MedianRules, list[Event]]) -> None:
     """Two implementations that share nothing but the rules agree on every report."""
     rules, events = experiment
@@ -78,7 +78,7 @@ def test_median_stopping_decides_as_the_naive_implementation(experiment: tuple[M
 
 
 @given(experiments())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_median_stopping_names_the_peers_that_the_naive_implementation_finds(experiment: tuple[MedianRules, list[Event]]) -> None:
     """Who is compared with whom, and what each stands for, is what the rules say."""
     rules, events = experiment

@@ -144,6 +144,7 @@ def test_every_primitive_that_is_drawn_has_figures() -> None:
     assert {case["primitive"] for case in CASES} == set(PRIMITIVES) - {"gridSearch", "value"}
 
 
+@pytest.mark.slow
 def test_two_parameters_and_two_trials_are_independent() -> None:
     """Every parameter of every trial has a generator of its own, so their independence is not given: 100 cells, chi-square."""
     space = Space((Parameter("a", Uniform(low=0, high=10)), Parameter("b", Uniform(low=0, high=10))))

@@ -55,7 +55,7 @@ class Numbers(Random):
 
 
 @given(DRAWN, st.floats(0, JUST_BELOW_1))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_random_number_gives_a_value_of_the_primitive(domain: Drawn, number: float) -> None:
     """And no primitive of numbers takes more than one, or one of another method."""
     if isinstance(domain, Choice | Value):

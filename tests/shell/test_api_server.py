@@ -113,6 +113,7 @@ def spoilt(source: random.Random) -> Body:
     return body
 
 
+@pytest.mark.slow
 def test_what_we_take_the_api_server_takes() -> None:
     """By chance spoilt experiments: none that parse accepts would be refused on a cluster."""
     source = random.Random(4)

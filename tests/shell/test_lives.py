@@ -21,6 +21,8 @@ from kubetune_operator.publish import Publisher
 from kubetune_operator.resource import DEBOUNCE
 from tests.shell.lives import PATIENCE, Json, Operator, Server, answered, body, operating, served, until
 
+pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
+
 POD = ("exp-00000-0", "pod-2")  # of the first trial, as the server gives uids
 
 

@@ -12,6 +12,7 @@ from tests.shell.conftest import command, experiment
 CONTAINER = "spec.trial.template.spec.containers[0]"
 
 
+@pytest.mark.slow
 def test_validate_says_all_problems_at_once_and_run_says_the_same(tmp_path: Path) -> None:
     body = experiment(["python", "train.py", "--lr=${params.lr}"], numSamples=0, scheduler={"asha": {"reductionFactor": 1}})
     (tmp_path / "exp.yaml").write_text(json.dumps(body))

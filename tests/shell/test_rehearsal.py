@@ -9,6 +9,8 @@ import pytest
 
 from tests.shell.lives import Json, body, operating, served, until
 
+pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
+
 FIRST = "exp-00000-0"
 POD = f'pods "{FIRST}" is forbidden: '
 UNPRIVILEGED = POD + 'violates PodSecurity "restricted:latest": runAsNonRoot != true (pod or container "trial" must set it)'

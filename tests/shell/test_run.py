@@ -171,6 +171,7 @@ def test_a_report_file_that_was_rewritten_fails_the_attempt(kubetune: Kubetune, 
     assert [row["accuracy"] for row in run.rows(0)] == [1]
 
 
+@pytest.mark.slow
 def test_retries_start_anew_in_the_same_files(kubetune: Kubetune) -> None:
     source = (
         GOOD
@@ -184,6 +185,7 @@ def test_retries_start_anew_in_the_same_files(kubetune: Kubetune) -> None:
     assert "(attempt 1, after ExitCode: exit code 1: no luck)" in run.out
 
 
+@pytest.mark.slow
 def test_when_what_starts_the_agents_is_killed_the_trials_that_run_go_on_and_others_are_started(kubetune: Kubetune) -> None:
     kill = (
         "import os, signal, time\n"

@@ -14,6 +14,8 @@ from kubetune_operator import life, resource
 from kubetune_operator.core.records import End
 from tests.shell.lives import Json, Operator, Server, body, merged, operating, served, until
 
+pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
+
 GRID = [
     {"name": "layers", "gridSearch": [1, 2]},
     {"name": "dropout", "uniform": {"low": 0.1, "high": 0.5}, "when": "params.layers == 1"},

@@ -94,7 +94,7 @@ class Expression:
         try:
             value = self._program.eval(data=given)
             if value.type().name() == "ERROR":
-                raise ExpressionFailed(_EVAL_KIND.sub("", str(value.value()), count=1))
+                raise ExpressionFailed(_said(_EVAL_KIND.sub("", str(value.value()), count=1)))
             return _plain(value.plain_value())
         except (RuntimeError, TypeError, OverflowError) as error:  # a value that CEL has no type for
             raise ExpressionFailed(str(error).partition("\n")[0]) from error
@@ -418,6 +418,22 @@ def _word(kind: str) -> str:
     """Say a type of CEL in the words of a user."""
     words = {"INT": "a whole number", "DOUBLE": "a number", "STRING": "a string", "BOOL": "true or false", "NULL": "null"}
     return words.get(kind, kind.lower())
+
+
+def _said(words: str) -> str:
+    """Say what the library says of an evaluation in the words of a user, where those differ."""
+    if words.startswith("Applying SELECT"):
+        return "what stands before a dot is no object"
+    found = re.fullmatch(r"No matching overloads found : (?P<name>[^(]*)(\((?P<kinds>.*)\))?", words)
+    if found is None:
+        return words
+    if found["name"] == "<jump_condition>":
+        return "what stands before ? is neither true nor false"
+    if found["kinds"] is None:  # the operators that look at no kinds but one
+        takes = "a list or an object" if found["name"] == "@in" else "true or false"
+        return f"{_operation(found['name'])} takes {takes}, and was given something else"
+    kinds = (_word({"int64": "INT"}.get(kind, kind.upper())) for kind in found["kinds"].split(", "))
+    return f"{_operation(found['name'])} does not take {' and '.join(kinds)}"
 
 
 def _either(counts: list[int]) -> str:
