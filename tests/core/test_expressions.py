@@ -196,7 +196,7 @@ def test_a_condition(text: str, *, holds: bool) -> None:
         pytest.param("params.nan > 1.0", r"params\.nan is NaN", id="NaN"),
         pytest.param("!(params.nan < 1.0)", r"params\.nan is NaN", id="NaN-the-other-way-round"),
         pytest.param("params.n", "must be true or false, is a whole number", id="a-number"),
-        pytest.param("params.kind > 3", "< does not take|> does not take", id="text-and-number"),
+        pytest.param("params.kind > 3", "^> does not take a string and a whole number$", id="text-and-number"),
     ],
 )
 def test_a_condition_that_cannot_be_asked_says_why(text: str, why: str) -> None:
