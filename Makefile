@@ -7,6 +7,7 @@
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+unexport PYTHONDONTWRITEBYTECODE # each test worker, and each program that a test starts, would compile all anew
 
 BIN := .venv/bin
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
@@ -56,7 +57,7 @@ check: .venv/.dev ## the quick part: lint, types, layers, unit and simulation te
 	@$(BIN)/python trial-runtime/launcher/build.py
 	@$(BIN)/python trial-runtime/launcher/build.py --sanitized
 	$(call step,unit and simulation tests)
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+	@$(BIN)/pytest -q -n 4 --dist worksteal -m "not slow"
 
 .PHONY: fresh
 fresh: .venv/.dev ## `make demo` on a bare Debian of its own, as an unprivileged user (needs root and debootstrap)

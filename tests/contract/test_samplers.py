@@ -104,6 +104,7 @@ def check_frequencies(values: list[Any], case: dict[str, Any]) -> None:
     assert likely <= set(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_the_distribution_is_rays(case: dict[str, Any]) -> None:
     domain = domain_of(case)
