@@ -169,7 +169,8 @@ class Server(StandIn):
         if refusal := self.refusal(made):
             return self._refusal(refusal[0], "Invalid" if refusal[0] == 422 else "Forbidden", refusal[1])
         if not dry:
-            made["metadata"] |= {"uid": f"pod-{next(self._uids)}", "creationTimestamp": "2026-11-24T10:00:00Z"}
+            uid = f"pod-{next(self._uids)}"
+            made["metadata"] |= {"uid": uid, "resourceVersion": "1", "creationTimestamp": "2026-11-24T10:00:00Z"}
             made["status"] = {"phase": "Pending"}
             self.pods[made["metadata"]["name"]] = made
         return web.json_response(made, status=201)

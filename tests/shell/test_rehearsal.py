@@ -148,6 +148,7 @@ async def test_the_last_pod_of_an_ended_experiment_goes_though_its_deletion_fail
         await until(lambda: FIRST in server.pods)
         server.refused_deletions = 1
         pod = server.pods[FIRST]
+        pod["metadata"]["resourceVersion"] = "2"  # the answer to its creation may come after this event
         pod["status"] = {"phase": "Failed", "containerStatuses": [{"name": "trial", "state": {"terminated": {"exitCode": 3}}}]}
         operator.experiments.hear_pod(pod, deleted=False, listed=False)
         await until(lambda: server.condition("Finished").get("status") == "True")
