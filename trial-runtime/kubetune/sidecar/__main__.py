@@ -17,7 +17,6 @@ import contextlib
 import json
 import math
 import os
-import select
 import signal
 import stat
 import sys
@@ -33,6 +32,7 @@ from kubetune.sidecar.intake import Intake  # noqa: E402
 from kubetune.sidecar.shipper import Shipper  # noqa: E402
 from kubetune.sidecar.spool import Spool  # noqa: E402
 from kubetune.sidecar.tail import Tail  # noqa: E402
+from kubetune.sidecar.waking import Waking  # noqa: E402
 
 BIN, IO = "kubetune/bin", "kubetune/io"
 LAUNCHER = "opt/kubetune/launcher/kubetune-launch"
@@ -53,7 +53,9 @@ class Sidecar:
         self._drained = False
         self._over = False  # nothing more comes
         self._told_to_end = False
-        self._woken = self._wake_on_signals()
+        self._waking = Waking()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._tell_to_end)
 
     def run(self) -> int:
         """Carry the trial to its end; the exit code is read by nobody."""
@@ -92,26 +94,8 @@ class Sidecar:
             log.say(f"kubetune: {path}: {error.strerror}")
 
     def _pause(self) -> None:
-        """Wait for a signal, for the shipper's socket, or for the next thing that has a time."""
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
         until = math.inf if self._over else time.monotonic() + _EVERY
-        if not self._shipper.finished:
-            until = min(until, self._shipper.wait.until)
-            if self._shipper.wait.descriptor >= 0:
-                poll.register(self._shipper.wait.descriptor, self._shipper.wait.events)
-        poll.poll(None if until == math.inf else max(0, math.ceil((until - time.monotonic()) * 1000)))
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
-
-    def _wake_on_signals(self) -> int:
-        woken, wake = os.pipe()
-        os.set_blocking(woken, False)
-        os.set_blocking(wake, False)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._tell_to_end)
-        return woken
+        self._waking.pause(until, None if self._shipper.finished else self._shipper.wait)
 
     def _tell_to_end(self, *_: object) -> None:
         self._told_to_end = True

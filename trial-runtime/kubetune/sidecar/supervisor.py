@@ -5,10 +5,7 @@ In a cluster kubelet and launcher do the program's half; here both halves share 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import select
 import signal
 import time
 
@@ -16,6 +13,7 @@ from kubetune import wire
 from kubetune.sidecar import log, program
 from kubetune.sidecar.folder import Folder
 from kubetune.sidecar.shipper import Shipper
+from kubetune.sidecar.waking import Waking
 
 DONE, GAVE_UP = 0, 4
 _NOT_STARTED, _CLOSED = "NotStarted", "AttemptClosed"  # errors without a program's own end
@@ -33,7 +31,8 @@ class Supervisor:
         self._program: program.Program | None = None
         self._give_up_at = math.inf  # until the program has ended
         self._told_to_end = False
-        self._woken = self._wake_on_signals()
+        self._waking = Waking()
+        self._hear_signals()
 
     def run(self) -> int:
         """Run the trial to its end."""
@@ -102,32 +101,14 @@ class Supervisor:
         self._shipper.end(outcome)
 
     def _pause(self) -> None:
-        """Wait for a signal, for the shipper's socket, or for the next thing that has a time."""
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
-        times = [self._give_up_at]
-        if not self._shipper.finished:
-            times.append(self._shipper.wait.until)
-            if self._shipper.wait.descriptor >= 0:
-                poll.register(self._shipper.wait.descriptor, self._shipper.wait.events)
-        if self._program is not None:
-            times.append(self._program.kill_at)
-        until = min(times)
-        poll.poll(None if until == math.inf else max(0, math.ceil((until - time.monotonic()) * 1000)))
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
+        until = self._give_up_at if self._program is None else min(self._give_up_at, self._program.kill_at)
+        self._waking.pause(until, None if self._shipper.finished else self._shipper.wait)
 
-    def _wake_on_signals(self) -> int:
-        """Give a descriptor that becomes readable with each signal, so that none is missed just before a wait."""
-        woken, wake = os.pipe()
-        os.set_blocking(woken, False)
-        os.set_blocking(wake, False)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+    def _hear_signals(self) -> None:
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler it would end no wait
         signal.signal(signal.SIGTERM, self._tell_to_end)
         for number in (signal.SIGINT, signal.SIGHUP):  # the terminal's: whoever started the agent decides what they mean
             signal.signal(number, signal.SIG_IGN)
-        return woken
 
     def _tell_to_end(self, *_: object) -> None:
         self._told_to_end = True
