@@ -15,6 +15,7 @@ from typing import Any
 from kubetune_operator.api.base import dump
 from kubetune_operator.api.status import MAX_ACCOUNT, MAX_MESSAGE, MAX_METRICS, MAX_VALUE, Condition, Status
 from kubetune_operator.core import endings, trials
+from kubetune_operator.core.cautions import cautions
 from kubetune_operator.core.history import History
 from kubetune_operator.core.plateaus import PLATEAU
 from kubetune_operator.core.records import Intent, Outcome
@@ -22,9 +23,8 @@ from kubetune_operator.core.reports import spelled
 from kubetune_operator.core.schedulers.fifo import Fifo
 from kubetune_operator.core.sightings import OBJECTIVE
 from kubetune_operator.core.space import TRIES
-from kubetune_operator.core.spec import Spec
 from kubetune_operator.core.standing import Phase, Trial
-from kubetune_operator.core.trials import FILLED, Mode
+from kubetune_operator.core.trials import FILLED
 
 TOP = 10
 UNREACHABLE = "ReporterUnreachable"
@@ -147,20 +147,6 @@ def skipped(count: int, why: str) -> str:
     """Say that so many draws gave no trial, and why the last of them gave none."""
     draws = "1 draw" if count == 1 else f"{count} draws"
     return f"{draws} gave no trial, each tried up to {TRIES} times; the last: {why}"
-
-
-def cautions(spec: Spec) -> list[str]:
-    """Give what is right in a spec, but hardly what was meant, in a sentence each."""
-    metric = spec.objective.metric
-    if spec.objective.mode is not Mode.MINIMIZE or metric not in spec.stop:
-        return []
-    threshold = f"{spec.stop[metric]:g}"
-    return [
-        (
-            f"stop.metrics ends a trial whose {metric} is >= {threshold}, as in Ray, though less is better (objective.mode): "
-            "it ends bad trials; for good ones there are stopExperiment.goal, and stop.expression with <="
-        )
-    ]
 
 
 def nothing_to_do(history: History) -> str:

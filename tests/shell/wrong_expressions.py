@@ -49,7 +49,7 @@ def later(text: str, **primitive: Any) -> Any:
 TEXTS = [
     Wrong("empty sampleFrom", sample(""), SAMPLE, "must not be empty", "''", "write it or leave", "at least 1 chars long"),
     Wrong("sampleFrom a number", parameter(name="x", sampleFrom=2), SAMPLE, "must be a string", "2", "put it in quotes", "must be of type string"),
-    Wrong("when true", parameter(name="x", value=1, when=True), WHEN, "must be a string", "true", "put it in quotes", "must be of type string"),
+    Wrong("when true", parameter(name="x", value=1, when=True), WHEN, "must be a string", "true", "put it in quotes: YAML reads y, n, yes, no, on and off as true", "must be of type string"),
     Wrong("when too long", when(LONG), WHEN, "must have at most 512 characters", "'params.lr", "shorten it by 16", "may not be more than 512"),
     Wrong("constraint too long", constraint(LONG), CONSTRAINT, "must have at most 512 characters", "'params.lr", "shorten it by 16", "may not be more than 512"),
     Wrong("stop too long", stop(LONG), STOP, "must have at most 512 characters", "'params.lr", "shorten it by 16", "may not be more than 512"),
@@ -91,6 +91,9 @@ NAMES = [
           CONSTRAINT, "must not read params.momentum, which is no parameter", "momentum", "there are lr, units, optimizer, batch", ""),
     Wrong("reads itself", sample("params.x + 1"), SAMPLE, "must not read params.x, which is the parameter itself", "params.x", "read another", ""),
     Wrong("reads a later one", later("params.later == 1"), WHEN, "must not read params.later, which comes later", "params.later", "move later before x", ""),
+    Wrong("a name with a dash behind a dot", when("params.lr > 0.1 && params.drop-out.rate > 0.5"),
+          WHEN, "out.rate is not known here", "drop-out", 'if drop-out is a name, write params["drop-out"]', ""),
+    Wrong("a word of CEL behind a dot", constraint("params.model.in > 2"), CONSTRAINT, "column 14: Syntax error", "model.in", 'if in is a name, write params.model["in"]', ""),
     Wrong("quoted name that is not there", when("params['l-r'] > 0.1"), WHEN, "must not read params.l-r, which is no parameter", "l-r", "did you mean lr?", ""),
     Wrong("point of no parameter", points({"momentum": 0.9}), f"{POINT}.momentum", "must be the name of a parameter", "'momentum'", "there are lr, units", ""),
     Wrong("point misspelt", points({"optimiser": "sgd"}), f"{POINT}.optimiser", "must be the name of a parameter", "'optimiser'", "did you mean optimizer?", ""),

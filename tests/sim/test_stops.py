@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kubetune_operator import status
+from kubetune_operator.core.cautions import cautions
 from kubetune_operator.core.domains import GridSearch, Uniform
 from kubetune_operator.core.endings import goes_on
 from kubetune_operator.core.expressions import PARAMS, RESULT, TRIAL_ID, Language
@@ -186,7 +187,7 @@ def test_a_threshold_on_a_minimised_objective_is_kept_and_pointed_out(mode: Mode
     assert status.notices(world.history, "sim") == []
     world.turn()
     told = [one for one in status.notices(world.history, "sim") if "as in Ray, though less is better" in one]
-    assert len(told) == expected == len(status.cautions(wanted))
+    assert len(told) == expected == len(cautions(wanted))
     world.run()
     assert world.history.trials[0].outcome is Outcome.SUCCEEDED
     assert (world.history.trials[0].reports == 1) == ("loss" in stop)

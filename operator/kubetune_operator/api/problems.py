@@ -91,6 +91,8 @@ def _plain(place: str, kind: str, value: Any, context: Mapping[str, Any]) -> Pro
         rule, remedy = _TYPES[kind]
         if isinstance(value, str) and kind in _UNQUOTED:
             remedy = f"{remedy}, without quotes"
+        if kind == "string_type" and isinstance(value, bool):  # whoever wrote `n` sees "got false"
+            remedy = f"{remedy}: YAML reads y, n, yes, no, on and off as true or false"
         return Problem(place, f"must be {rule}", value, remedy)
     if kind in _BOUNDS:
         return Problem(place, *_BOUNDS[kind](value, context))

@@ -15,6 +15,7 @@ from rich.text import Text
 from kubetune_operator import status
 from kubetune_operator.commands import say, wanted
 from kubetune_operator.console import words
+from kubetune_operator.core.cautions import cautions
 from kubetune_operator.core.endings import few_skips
 from kubetune_operator.core.history import MOST_NOTES
 from kubetune_operator.core.space import Draw, nested
@@ -38,6 +39,8 @@ def main(options: argparse.Namespace) -> int:
     else:
         named = options.seed is not None or not experiment.drawn
         _show(spec, trials, f"seed {seed}" + ("" if named else ", drawn now: set spec.search.seed to have these again"))
+    for caution in cautions(spec):
+        say.error(caution)
     _doubts(draws)
     return 0 if trials else 1
 

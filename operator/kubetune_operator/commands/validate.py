@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from kubetune_operator import status
 from kubetune_operator.commands import say, wanted
 from kubetune_operator.console import words
+from kubetune_operator.core.cautions import cautions
 from kubetune_operator.core.spec import Spec
 
 
@@ -16,7 +16,7 @@ def main(options: argparse.Namespace) -> int:
     if experiment is None:
         return 2
     say.line(f"{options.file}: {experiment.name} is valid: {_trials(experiment.spec)}")
-    for caution in status.cautions(experiment.spec):
+    for caution in cautions(experiment.spec):
         say.line(f"{options.file}: note: {caution}")
     return 0
 

@@ -188,13 +188,15 @@ class Language:
         words = re.sub(r" \(in container '.*?'\)| expecting \{.*", "", found["text"])
         line, column = int(found["line"]), int(found["column"])
         place = f"column {column}" if line <= 1 else f"line {line}, column {column}"
-        remedy = next((meant for written, meant in _MEANT.items() if written in words), "see the language CEL")
+        remedy = next((meant for written, meant in _MEANT.items() if written in words), None)
+        remedy = remedy or _in_brackets(text, {"in", "true", "false", "null"}) or "see the language CEL"
         if name := re.search(r"undeclared reference to '([^']*)'", words):
             known = [*self.functions, "size", "has", "string", "int", "double", *(f"{one}." for one in self.variables)]
             near = difflib.get_close_matches(name[1], known, n=1)
             words = f"{name[1]} is not known here, or takes other arguments"
             listed = f"known are {', '.join(self.variables)} and the functions {', '.join(sorted(self.functions))}"
             remedy = _MEANT.get(name[1]) or (f"did you mean {near[0]}?" if near else listed)
+            remedy = _in_brackets(text, {name[1].partition(".")[0]}) or remedy
             if counts := self.functions.get(name[1]):
                 words, remedy = f"{name[1]} takes other arguments", f"write {name[1]}(…) with {_either(counts)} of them"
         elif kinds := re.search(r"no matching overload for '([^']*)' applied to '\(([^']*)\)'", words):
@@ -434,6 +436,15 @@ def _said(words: str) -> str:
         return f"{_operation(found['name'])} takes {takes}, and was given something else"
     kinds = (_word({"int64": "INT"}.get(kind, kind.upper())) for kind in found["kinds"].split(", "))
     return f"{_operation(found['name'])} does not take {' and '.join(kinds)}"
+
+
+def _in_brackets(text: str, words: Collection[str]) -> str | None:
+    """Say how a name is written that cannot stand behind a dot, if one of these words is such a name, or behind a "-" in one."""
+    for found in re.finditer(r"(?P<within>\b(?:params|result)(?:\.\w+)*)\.(?P<name>\w+(?:-[A-Za-z_]\w*)*)", text):
+        first, *others = found["name"].split("-")
+        if any(one in words for one in others or [first]):
+            return f'if {found["name"]} is a name, write {found["within"]}["{found["name"]}"]'
+    return None
 
 
 def _either(counts: list[int]) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from kubetune_operator.core.domains import PARAM, Domain, Drawn, GridSearch, Value
 from kubetune_operator.core.expressions import PARAMS, Expression, ExpressionFailed, Path
 from kubetune_operator.core.grid import Grid
+from kubetune_operator.core.membership import is_plain, member
 
 TRIES = 100  # draws for one trial, until one meets the constraints
 
@@ -198,6 +199,13 @@ class Space:
                 found.add(one.name)
         return frozenset(found)
 
+    @cached_property
+    def strangers(self) -> list[tuple[int, str, Any]]:
+        """Find what points give and their parameters never do: the point's number, the name, the value."""
+        members = {one.name: member(one.domain) for one in self.parameters} if self.points else {}
+        given = ((number, name, value) for number, point in enumerate(self.points) for name, value in point.items())
+        return [(number, name, value) for number, name, value in given if name in members and not members[name](value)]
+
     def read(self, path: Path) -> list[str]:
         """Name the parameters that an expression reads by a path such as ("params", "model"): those in it, or that it is in."""
         wanted = path[1:]
@@ -214,16 +222,8 @@ def is_fixed(domain: Domain | Expression) -> bool:
     if isinstance(domain, Expression):
         return False
     if isinstance(domain, Value):
-        return not _has_inner(domain.value)
-    return isinstance(domain, GridSearch) and not any(_has_inner(value) for value in domain.values)
-
-
-def _has_inner(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_inner(item) for item in value.values())
-    if isinstance(value, (tuple, list)):
-        return any(_has_inner(item) for item in value)
-    return isinstance(value, Drawn)
+        return is_plain(domain.value)
+    return isinstance(domain, GridSearch) and all(is_plain(value) for value in domain.values)
 
 
 def _holds(condition: Expression, given: Mapping[str, Any]) -> tuple[bool, str]:
