@@ -104,8 +104,8 @@ class Life:
                 if self._open is not None and await self._work(self._open):
                     self._over = True
                     await self._let_go()
-                await self._resource.expire(resource)
-                if not await self._resource.ring(RESYNC if self._over else self._patience):
+                left = await self._resource.expire(resource)
+                if not await self._resource.ring(left if self._over else min(left, self._patience)):
                     self._patience = min(2 * self._patience, RESYNC)
         except Gone:
             logger.info("%s/%s: is gone", *self._place)
@@ -297,12 +297,13 @@ class Life:
         self._offer()
         clearing = asyncio.create_task(opened.pods.clear())
         written = over = False
+        left = RESYNC
         try:
             while history.finished is not None:  # an edit may have it go on
                 written = written or self._tables(opened)
-                rang = await self._resource.ring()
+                rang = await self._resource.ring(left)
                 resource = await self._resource.read()
-                await self._resource.expire(resource)
+                left = await self._resource.expire(resource)
                 await self._take_over(resource)
                 if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
                     over = True

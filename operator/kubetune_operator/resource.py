@@ -79,16 +79,20 @@ class Resource:
         self.bell.clear()
         return rang
 
-    async def expire(self, resource: Object) -> None:
-        """Delete a finished experiment whose time is over, its results never; asked again and again."""
+    async def expire(self, resource: Object) -> float:
+        """Delete a finished experiment whose time is over, its results never; give the seconds after which to ask again."""
         limit = resource["spec"].get("ttlSecondsAfterFinished")
         ended = (resource.get("status") or {}).get("finishTime")
-        if limit is None or not ended or time.time() < status.seconds(ended) + limit:
-            return
+        if limit is None or not ended:
+            return RESYNC
+        left: float = status.seconds(ended) + limit - time.time()
+        if left > 0:
+            return min(left, RESYNC)
         try:
             await self._api.delete_experiment(*self._place, self._uid)
         except (ApiAway, ApiRefused) as error:
             logger.warning("%s/%s: was not deleted, and will be: %s", *self._place, error)
+        return RESYNC
 
 
 def retained(history: History, policy: str, key: Key) -> bool:
