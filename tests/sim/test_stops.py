@@ -40,6 +40,17 @@ CASES = {
         3,
         "StopExpression",
     ),
+    "expression over what kubetune counts": Case(
+        {
+            "stop_expression": Language(TRIAL_ID, RESULT).compile(
+                "result.training_iteration >= 3 && result.time_this_iter_s > 0.0 && result.time_total_s > result.time_this_iter_s",
+                condition=True,
+            )
+        },
+        [0.1, 0.2, 0.3, 0.4],
+        3,
+        "StopExpression",
+    ),
     "plateau": Case(
         {"stop_plateau": TrialPlateau("accuracy", num_results=2, grace_period=1)}, [0.1, 0.2, 0.2, 0.3], 3, "Plateau"
     ),

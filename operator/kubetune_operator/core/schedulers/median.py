@@ -73,8 +73,8 @@ class MedianStoppingState:
         median, fails = None, False
         if peers and peers >= self.settings.min_samples_required:
             median = self.median(averages, left_out)
-            # Never finite: it fails as soon as anybody's average is, also where the median is none.
-            fails = averages[left_out == 0] < math.inf if best == math.inf else best > median
+            # Never finite, nor is its average: it fails as soon as anybody's is, also where the median is not.
+            fails = averages[0] < math.inf if best == math.inf else best > median
         facts = {"time": time, "loss": loss, "best_loss": best, "median_loss": median, "peers": peers}
         decision = Decision.CONTINUE if not fails else Decision.STOP if self.settings.hard_stop else Decision.PAUSE
         return Verdict(decision, "MedianStopping", facts)
