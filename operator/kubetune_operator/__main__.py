@@ -22,7 +22,7 @@ from kubetune_operator.health import Health
 from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Verifier
 from kubetune_operator.intake import Intake
-from kubetune_operator.life import Shared
+from kubetune_operator.opened import Shared
 from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume

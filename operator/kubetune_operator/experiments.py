@@ -11,7 +11,8 @@ from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import AttemptClosed, Forbidden, Unavailable
 from kubetune_operator.experiment import Experiment
 from kubetune_operator.identity import Verifier
-from kubetune_operator.life import Life, Shared
+from kubetune_operator.life import Life
+from kubetune_operator.opened import Shared
 from kubetune_operator.reserved import EXPERIMENT
 from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE
 

@@ -9,63 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from kubetune_operator import api, manifests, status
+from kubetune_operator import status
 from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.home import Home
-from kubetune_operator.cluster.kubernetes import Api, ApiAway, ApiRefused, Object
-from kubetune_operator.cluster.output import Followed, Output
-from kubetune_operator.cluster.pods import Pods
+from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Ending
 from kubetune_operator.core.standing import Key
 from kubetune_operator.errors import InvalidSpec, KubetuneError, Unavailable
 from kubetune_operator.experiment import NO_SPACE, Experiment
-from kubetune_operator.files import Files
-from kubetune_operator.herald import Events, Herald, Statuses
-from kubetune_operator.logs import Copies, Logs
-from kubetune_operator.observed import Trouble
-from kubetune_operator.opening import Found, Stall, open_journal
-from kubetune_operator.publish import Publisher
-from kubetune_operator.reconcile import Reconciler
-from kubetune_operator.replaying import Replaying
-from kubetune_operator.reserved import EXPERIMENT_UID
-from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, retained, settled
-from kubetune_operator.settings import Settings
-from kubetune_operator.volume import Volume
+from kubetune_operator.herald import Herald
+from kubetune_operator.opened import Opened, Shared, put_together
+from kubetune_operator.opening import Stall, open_journal
+from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled
+from kubetune_operator.shown import Shown
 
 logger = logging.getLogger(__name__)
 IN_THE_WAY = (KubetuneError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # of one folder alone
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all experiments of one operator share."""
-
-    settings: Settings
-    api: Api
-    volume: Volume
-    statuses: Statuses
-    events: Events
-    runtime: Callable[[], manifests.Runtime]  # as new pods get it: its CA certificate may change
-    replaying: Replaying
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An experiment whose journal is open."""
-
-    wanted: api.Experiment
-    experiment: Experiment
-    pods: Pods
-    reconciler: Reconciler
-    publisher: Publisher
-    copies: Copies
-    output: Output
 
 
 class Life:
@@ -76,6 +40,7 @@ class Life:
         self._shared = shared
         self._place = (namespace, name)
         self._resource = Resource(shared.api, self._place, uid)
+        self._shown = Shown(shared.volume, shared.settings.endpoint, self._place, uid)
         about = {
             "apiVersion": "kubetune.dev/v1alpha1",
             "kind": "TuneExperiment",
@@ -84,7 +49,7 @@ class Life:
             "uid": uid,
         }
         self._herald = Herald(shared.events, about, self._offer)
-        self._open: _Open | None = None
+        self._open: Opened | None = None
         self._generation = 0  # of the spec that was taken over
         self._patience = FIRST_PAUSE  # seconds until it is tried again to take it up
         self._told_stall = ("", "")  # reason and message
@@ -117,8 +82,7 @@ class Life:
         opened, self._open = self._open, None
         self._shared.statuses.forget(self._place)
         if opened is not None:
-            await opened.output.close()
-            await opened.experiment.close()
+            await opened.close()
 
     def hear_pod(self, pod: Object, *, deleted: bool) -> None:
         """Take note of an event on one of its pods."""
@@ -175,7 +139,7 @@ class Life:
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            self._stall(resource, Stall("VolumeFull", self._full(error)))
+            self._stall(resource, Stall("VolumeFull", self._shown.full(error)))
             return
         await self._declare()
 
@@ -186,7 +150,7 @@ class Life:
         """
         found = await asyncio.to_thread(open_journal, self._shared.volume, resource)
         self._generation = (resource.get("status") or {}).get("observedGeneration", 0)
-        opened = self._wire(found)
+        opened = put_together(self._shared, Home(*self._place, self.uid), found, self._herald)
         try:
             if found.past is not None:
                 await opened.reconciler.level(found.past)
@@ -195,28 +159,6 @@ class Life:
             raise
         self._open = opened
 
-    def _wire(self, found: Found) -> _Open:
-        experiment, folder = found.experiment, found.folder
-        history = experiment.history
-        mine = api.parse(experiment.body)
-
-        def bound() -> Mapping[Key, str]:
-            return {key: attempt.uid for key, attempt in history.open.items()}
-
-        def manifest(one: Wanted, *, restricted: bool) -> Object:
-            return manifests.pod(mine, self.uid, one, self._shared.runtime(), restricted=restricted)
-
-        def kept(key: Key) -> bool:
-            return retained(history, mine.trial.retain_pods, key)
-
-        pods = Pods(self._shared.api, Home(*self._place, self.uid), manifest, bound, kept, self._herald.warn)
-        publisher = Publisher(history, mine.name, Files(folder, events=mine.tensorboard), self._herald)
-        copies = Copies(Logs(folder, mine.logs.files, mine.logs.max_bytes_per_trial), self._place[1])
-        output = Output(self._shared.api, self._place[0], copies)
-        cluster = pods if manifests.wraps(mine) or not mine.logs.files else Followed(pods, output)
-        reconciler = Reconciler(experiment, cluster, publisher, self._shared.replaying)
-        return _Open(mine, experiment, pods, reconciler, publisher, copies, output)
-
     async def _declare(self) -> None:
         """Say in the status where the journal is, and have the first pod approved: before there is any."""
         opened = self._open
@@ -224,7 +166,7 @@ class Life:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._shared.statuses.write(self._place, {"journal": self._journal()})
+                await self._shared.statuses.write(self._place, {"journal": self._shown.journal()})
                 await self._edit(await self._resource.read())
                 await self._rehearse(opened)
             except (ApiAway, ApiRefused) as error:
@@ -238,7 +180,7 @@ class Life:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _rehearse(self, opened: _Open) -> None:
+    async def _rehearse(self, opened: Opened) -> None:
         """Have the first pod approved. A refusal that stays ends the experiment; any other is waited for, edits and all.
 
         One that has trials is past that: a policy that came in between refuses its pods, and that is said of them.
@@ -277,7 +219,7 @@ class Life:
 
     # --- at work ---
 
-    async def _work(self, opened: _Open) -> bool:
+    async def _work(self, opened: Opened) -> bool:
         """Turn until it is finished, taking over edits meanwhile; say whether nothing is left to be done: else it goes on."""
         history = opened.experiment.history
         while history.finished is None:
@@ -313,7 +255,7 @@ class Life:
             await asyncio.gather(clearing, return_exceptions=True)
         return over
 
-    def _tables(self, opened: _Open) -> bool:
+    def _tables(self, opened: Opened) -> bool:
         """Write the last tables; where they cannot be, that is tried again."""
         try:
             opened.publisher.tables()
@@ -367,36 +309,14 @@ class Life:
         if self._open is not None:
             full = self._open.experiment.full
             if full is not None and not self._full_since:
-                self._herald.trouble("VolumeFull", self._full(full))
+                self._herald.trouble("VolumeFull", self._shown.full(full))
             self._full_since = 0.0 if full is None else self._full_since or time.time()
             self._shared.statuses.offer(self._place, self._status)
 
     def _status(self) -> Mapping[str, Any]:
-        assert self._open is not None  # noqa: S101 - offered only then
-        found = status.render(self._open.experiment.history, self._place[1], generation=self._generation)
-        full = self._open.experiment.full
-        if full is not None:
-            found = status.halted(found, "VolumeFull", self._full(full), self._full_since)
-        return {
-            **status.NOTHING,
-            **status.troubled(found, [self._told(one) for one in self._open.pods.troubles.values()], time.time()),
-            "journal": self._journal(),
-            "selector": f"{EXPERIMENT_UID}={self.uid}",
-        }
-
-    def _told(self, trouble: Trouble) -> tuple[str, str, float]:
-        message = trouble.message
-        if trouble.reason == status.UNREACHABLE:
-            endpoint = self._shared.settings.endpoint
-            message += f"; it must reach {endpoint}: does a NetworkPolicy of namespace {self._place[0]} forbid that?"
-        return trouble.reason, message, trouble.since
-
-    def _full(self, error: OSError) -> str:
-        volume = self._shared.volume
-        return (
-            f"{error.strerror}: {volume.folder(*self._place, self.uid).path} on volume {volume.identity}; "
-            "make room there, or enlarge the operator's PersistentVolumeClaim: it goes on by itself"
-        )
-
-    def _journal(self) -> Mapping[str, str]:
-        return {"uid": self.uid, "volumeID": self._shared.volume.identity}
+        opened = self._open
+        assert opened is not None  # noqa: S101 - offered only then
+        history, error = opened.experiment.history, opened.experiment.full
+        full = None if error is None else (error, self._full_since)
+        troubles = opened.pods.troubles.values()
+        return self._shown.status(history, troubles, full, generation=self._generation, now=time.time())

@@ -23,7 +23,7 @@ from kubetune_operator.experiments import Experiments
 from kubetune_operator.files import ExperimentFolder
 from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Claims, Verifier
-from kubetune_operator.life import Shared
+from kubetune_operator.opened import Shared
 from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume

@@ -16,8 +16,8 @@ from kubetune_operator import handlers
 from kubetune_operator.experiments import Experiments
 from kubetune_operator.herald import Events, Statuses
 from kubetune_operator.identity import Verifier
-from kubetune_operator.life import Shared
 from kubetune_operator.manifests import Runtime
+from kubetune_operator.opened import Shared
 from kubetune_operator.replaying import Replaying
 from kubetune_operator.settings import Settings
 from kubetune_operator.volume import Volume
