@@ -233,14 +233,13 @@ def test_the_default_allows_a_tenth_of_the_trials_started() -> None:
     assert world.history.failed == 9
 
 
-def test_when_the_first_trials_all_fail_alike_the_experiment_ends_with_that_reason() -> None:
-    world = World(
-        spec(num_samples=50, max_concurrent=3), lambda t, a, p: Script([], End(exit_code=127, error="command not found: x"))
-    )
-    world.run()
+@pytest.mark.parametrize(("at_once", "most"), [(1, 2), (3, 6)], ids=["one at a time, two show it", "three at once"])
+def test_when_the_first_trials_all_fail_alike_the_experiment_ends_with_that_reason(at_once: int, most: int) -> None:
+    wanted = spec(num_samples=50, max_concurrent=at_once)
+    world = World(wanted, lambda t, a, p: Script([], End(exit_code=127, error="command not found: x"))).run()
     assert world.history.finished
     assert world.history.finished.reason == "NotStarted"
-    assert len(world.history.trials) <= 6
+    assert len(world.history.trials) <= most
 
 
 def test_lowering_max_concurrent_ends_nothing_for_the_first_having_failed_alike() -> None:
