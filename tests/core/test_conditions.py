@@ -141,6 +141,14 @@ def test_a_constraint_over_what_a_trial_does_not_have_does_not_concern_it() -> N
     assert all(each["momentum"] > 0.5 for each in drawn if "momentum" in each)
 
 
+def test_a_constraint_that_cannot_be_evaluated_is_not_met_and_says_why() -> None:
+    """A division by zero is no leave to try what nobody could check; that a parameter is absent is another matter."""
+    searched = space(one("a", grid(0, 1)), constraints=("1 / params.a >= 1",))
+    draws = [searched.draw(7, number) for number in range(searched.total(1))]
+    assert [draw.params for draw in draws] == [None, {"a": 1}]
+    assert draws[0].note == "constraints[0] is not met (divide by zero): 1 / params.a >= 1"
+
+
 def test_a_cell_that_breaks_a_constraint_gives_no_trial() -> None:
     """The others keep their order."""
     searched = space(one("a", grid(1, 2, 3)), one("b", grid(1, 2, 3)), constraints=("params.a * params.b <= 3",))
