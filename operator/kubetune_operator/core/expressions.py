@@ -418,7 +418,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ExpressionFailed("an object must have strings for keys")
-        return {key: _plain(item) for key, item in value.items()}
+        # Sorted: the library gives them in another order each time, and a program may be given this as text.
+        return {key: _plain(value[key]) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
