@@ -21,6 +21,7 @@ from kubetune_operator.experiment import Past
 from kubetune_operator.files import Files
 
 EVERY = 1.0  # seconds between two writings of the tables, which are written whole
+_SKIPS = "skips"  # stands for the notice of draws that gave no trial
 
 
 class Progress(Protocol):
@@ -48,7 +49,7 @@ class Publisher:
         self._files = files
         self._progress = progress
         self._tables_at = 0.0
-        self._noticed = set(status.notices(history, name))  # before an interruption
+        self._noticed = set(self._notices())  # before an interruption
 
     def tell(self, records: Sequence[Record], refused: Sequence[Refused]) -> None:
         """Say what was recorded since the last call."""
@@ -110,10 +111,16 @@ class Publisher:
 
     def _note(self, refused: Sequence[Refused]) -> None:
         self._progress.refused(refused)
-        for notice in status.notices(self._history, self._name):
-            if notice not in self._noticed:
-                self._noticed.add(notice)
+        for key, notice in self._notices().items():
+            if key not in self._noticed:
+                self._noticed.add(key)
                 self._progress.note(notice)
+
+    def _notices(self) -> dict[str, str]:
+        """Give the notices, each by what tells it from those that were said: how many draws gave no trial grows at every turn."""
+        history = self._history
+        growing = status.skipped(history.skipped, history.why_skipped)
+        return {_SKIPS if one == growing else one: one for one in status.notices(history, self._name)}
 
     def _row(self, one: Judged) -> rows.Row:
         report = one.report

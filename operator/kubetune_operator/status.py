@@ -153,8 +153,12 @@ def nothing_to_do(history: History) -> str:
     """Say why an experiment that has ended does not go on, and what would make it; an empty text where it does."""
     if history.finished is None or endings.goes_on(history):
         return ""
-    why = history.finished.message or (
-        "the 1 trial has ended" if len(history.trials) == 1 else f"all {len(history.trials)} trials have ended"
+    # What still ends it, by the spec as it is now: the words in the journal may tell of a bound that has been changed since.
+    said = dict(endings.causes(history)).get(history.finished.reason) if history.edited else None
+    why = (
+        said
+        or history.finished.message
+        or ("the 1 trial has ended" if len(history.trials) == 1 else f"all {len(history.trials)} trials have ended")
     )
     return f"nothing to do: {why}; {_WAYS_ON.get(history.finished.reason, 'mend that, and start a new run')}"
 

@@ -1,4 +1,4 @@
-"""What is pointed out of a spec that is right: points that their parameters never give, or that are never tried."""
+"""What is pointed out of a spec that is right: points that their parameters never give, or that are never tried, a threshold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from kubetune_operator.core.domains import (
     Value,
 )
 from kubetune_operator.core.expressions import PARAMS, Expression, Language
+from kubetune_operator.core.plateaus import TrialPlateau
 from kubetune_operator.core.space import Parameter, Space
+from kubetune_operator.core.trials import Mode, Objective
 from tests.sim.world import spec
 
 INNER = {"kind": "a", "depth": RandInt(low=1, high=3)}
@@ -81,3 +83,20 @@ def test_points_beyond_the_samples_are_pointed_out(samples: int, expected: str |
     found = told(Uniform(low=0, high=1), [{"x": 0.1}, {"x": 0.2}, {"x": 0.3}], samples)
     assert [expected in one for one in found if expected] == ([True] if expected else [])
     assert len(found) == (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "threshold", "mode", "expected"),
+    [
+        pytest.param("loss", 0.3, Mode.MAXIMIZE, ["stop.plateau.threshold is met where loss is >= 0.3"], id="more is better"),
+        pytest.param("loss", 0, Mode.MINIMIZE, ["stop.plateau.threshold is met where loss is <= 0"], id="less is better"),
+        pytest.param("accuracy", 0.3, Mode.MAXIMIZE, [], id="the objective's own"),
+        pytest.param("loss", None, Mode.MAXIMIZE, [], id="no threshold"),
+    ],
+)
+def test_a_threshold_of_another_metric_is_said_which_way_it_is_meant(
+    metric: str, threshold: float | None, mode: Mode, expected: list[str]
+) -> None:
+    plateau = TrialPlateau(metric, threshold=threshold)
+    found = cautions(spec(objective=Objective("accuracy", mode), stop_plateau=plateau))
+    assert [one.partition(":")[0] for one in found] == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -97,16 +98,40 @@ def test_a_value_that_cannot_be_had_is_drawn_again_and_told() -> None:
     assert all(note.startswith("sampleFrom of double: Key not found") for note in told)
 
 
+@pytest.mark.timeout(10)
+def test_parameters_that_double_one_another_come_to_an_end() -> None:
+    """A hundred of them would be more than there is memory in the world: one that grows too long spoils the draw."""
+    doubled = [one(f"p{number}", f"params.p{number - 1} + params.p{number - 1}") for number in range(1, 100)]
+    draw = space(one("p0", Value("x" * 400)), *doubled).draw(7, 0)
+    assert draw.params is None
+    assert draw.note.startswith("sampleFrom of p4: must be at most 4096 characters long, has 6402")
+
+
+def test_an_object_is_the_same_text_each_time() -> None:
+    """What the library gives has another order in each evaluation; programs are given this as a text."""
+    searched = space(one("x", "{'b': 1, 'a': {'d': 2, 'c': 3}, 'f': [{'h': 4, 'g': 5}], 'e': 6}"))
+    assert {json.dumps(searched.draw(7, number).params) for number in range(20)} == {
+        '{"x": {"a": {"c": 3, "d": 2}, "b": 1, "e": 6, "f": [{"g": 5, "h": 4}]}}'
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         pytest.param("1 / (params.n - 1)", "divide by zero", id="division"),
         pytest.param("1.0 / (params.n - 1)", "must be finite, is inf", id="infinity"),
         pytest.param("log(params.n - 1)", "is not a number", id="logarithm"),
+        pytest.param("[1, {'k': 1.0 / (params.n - 1)}]", "must be finite, is inf", id="infinity inside"),
+        pytest.param("'[' + params.text + params.text + ']'", "must be at most 4096 characters long, has 6004", id="too long"),
+        pytest.param("[params.text, params.text]", "must be at most 4096 characters long, has 6008", id="too long a list"),
+        pytest.param("[[[[params.deep]]]]", "must not be more than 32 levels deep", id="too deep"),
     ],
 )
 def test_what_never_gives_a_value_gives_no_trial(text: str, why: str) -> None:
-    draw = space(one("n", Value(1)), one("x", text)).draw(7, 0)
+    deep: Any = 1
+    for _ in range(30):
+        deep = [deep]
+    draw = space(one("n", Value(1)), one("text", Value("x" * 3000)), one("deep", Value(deep)), one("x", text)).draw(7, 0)
     assert draw.params is None
     assert draw.note.startswith("sampleFrom of x: ")
     assert why in draw.note
@@ -139,6 +164,14 @@ def test_a_constraint_over_what_a_trial_does_not_have_does_not_concern_it() -> N
     drawn = [drawn_of(searched, 7, number) for number in range(60)]
     assert {each["kind"] for each in drawn} == {"sgd", "adam"}
     assert all(each["momentum"] > 0.5 for each in drawn if "momentum" in each)
+
+
+def test_a_constraint_that_cannot_be_evaluated_is_not_met_and_says_why() -> None:
+    """A division by zero is no leave to try what nobody could check; that a parameter is absent is another matter."""
+    searched = space(one("a", grid(0, 1)), constraints=("1 / params.a >= 1",))
+    draws = [searched.draw(7, number) for number in range(searched.total(1))]
+    assert [draw.params for draw in draws] == [None, {"a": 1}]
+    assert draws[0].note == "constraints[0] is not met (divide by zero): 1 / params.a >= 1"
 
 
 def test_a_cell_that_breaks_a_constraint_gives_no_trial() -> None:

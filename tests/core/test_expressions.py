@@ -231,9 +231,13 @@ def test_a_stop_sees_the_trial_and_its_result() -> None:
     assert not stop.holds({TRIAL_ID: "digits-00004", RESULT: {"eval": {"loss": 10.5}}})
 
 
-def test_a_number_that_the_language_has_no_room_for_is_a_failure() -> None:
-    with pytest.raises(ExpressionFailed, match="out of range"):
-        STOPS.compile("result.big > 1", condition=True).holds({TRIAL_ID: "", RESULT: {"big": 2**1100}})
+@pytest.mark.parametrize("big", [2**63, 2**64, -(2**64), 10**400, -(10**400)], ids=["2^63", "2^64", "-2^64", "huge", "-huge"])
+def test_a_whole_number_that_the_language_has_no_room_for_counts_as_a_fraction(big: int) -> None:
+    """A checksum that is reported beside the loss must not keep a trial from being stopped."""
+    seen = {TRIAL_ID: "", RESULT: {"loss": 0.5, "big": big, "deep": {"er": [big]}}}
+    assert STOPS.compile("result.loss < 0.6", condition=True).holds(seen)
+    assert STOPS.compile("result.big > 1", condition=True).holds(seen) == (big > 1)
+    assert STOPS.compile("result.big / 2.0 > 1.0", condition=True).holds(seen) == (big > 1)
 
 
 # The most that 512 characters can ask for: each is refused, or done at once.

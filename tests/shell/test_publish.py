@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from kubetune_operator.core.domains import GridSearch
+from kubetune_operator.core.expressions import PARAMS, Language
 from kubetune_operator.core.plateaus import ExperimentPlateau, TrialPlateau
 from kubetune_operator.core.records import End, Record, Refused
+from kubetune_operator.core.space import Parameter, Space
 from kubetune_operator.core.spec import Deadlines, Failure, StopExperiment
 from kubetune_operator.core.trials import Mode, Objective
 from kubetune_operator.experiment import Past, fold
@@ -105,6 +108,25 @@ def test_a_doubtful_threshold_is_said_once_whatever_restarts(tmp_path: Path) -> 
         world.tick()
         world.restart()
     assert [text.partition(",")[0] for text in listener.heard] == ["stop.metrics ends a trial whose loss is >= 0.3"]
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same process", "restarted"])
+def test_draws_that_give_no_trial_are_said_once_however_many_they_become(tmp_path: Path, *, restarts: bool) -> None:
+    """Half of a large grid breaks a constraint: that is one line, or one Event, and not one for each turn that draws."""
+    language = Language(PARAMS)
+    half = Space((Parameter("x", GridSearch(tuple(range(20)))),), (language.compile("params.x % 2 == 0", condition=True),))
+    world, listener = World(spec(space=half, num_samples=1, max_concurrent=1), steady()), Listener()
+    files = Files(ExperimentFolder(tmp_path))
+    publisher = Publisher(world.history, "sim", files, listener)
+    while not world.history.finished:
+        world.turn()
+        publisher.tell([], [])
+        world.tick()
+        if restarts:
+            world.restart()
+            publisher = Publisher(world.history, "sim", files, listener)
+    assert world.history.skipped == 10
+    assert [text.partition(",")[0] for text in listener.heard] == ["1 draw gave no trial"]
 
 
 REASONS: dict[str, tuple[Program, dict[str, Any], str, str]] = {

@@ -147,6 +147,14 @@ def test_that_a_goal_would_have_come_before_the_best_is_said(kubetune_simulate: 
     assert f"answer      {told} (accuracy=0.8 in place of 0.9), and spent 67 % of the time\n" in out
 
 
+def test_that_all_would_have_been_over_before_the_best_began_is_said(kubetune_simulate: Said, tmp_path: Path) -> None:
+    folder = simulated.folder(tmp_path, accuracies((0.1, 0.5), (0.1, 0.2), (0.8, 0.9)), **ONE)
+    code, out, _ = kubetune_simulate("--from", str(folder), stopExperiment={"goal": 0.4}, **ONE)
+    told = "with no scheduler you would have ended before your best trial, exp-00002, began, and had exp-00000 instead"
+    assert f"answer      {told} (accuracy=0.5 in place of 0.9), and spent 33 % of the time\n" in out
+    assert code == 0
+
+
 def test_that_the_best_trial_would_not_have_come_so_far_is_said(kubetune_simulate: Said, tmp_path: Path) -> None:
     """Every trial ends after two reports: the best is still the best, but not the model that it was."""
     folder = simulated.folder(tmp_path, accuracies(*EARLIER[:2]), **ONE)

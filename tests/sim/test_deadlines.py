@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubetune_operator.core.plan import Create, Room, plan
-from kubetune_operator.core.records import Condemned, Drained, End
+from kubetune_operator.core.records import Condemned, Drained, End, Refused
 from kubetune_operator.core.spec import Deadlines, Failure
 from tests.sim.world import Line, Script, World, spec
 
@@ -90,6 +90,18 @@ def test_pending_is_no_lack_of_progress() -> None:
     script = Script([SAYS], begins_after=60)
     world = World(spec(num_samples=1, deadlines=Deadlines(progress=5)), lambda trial, attempt, params: script).run()
     assert world.outcomes() == ["Succeeded/Completed"]
+
+
+def test_a_refused_line_of_a_program_that_is_not_seen_to_have_begun_yet_fails_nobody() -> None:
+    """The line comes from the pod itself, that it has begun from the API server: a moment later."""
+    world = saying([SAYS], 60)
+    world.now += 100  # since when this process listens
+    world.turn()
+    world.pods[0, 0] = replace(world.pods[0, 0], begun=None)
+    world.now += 1
+    world.record([Refused(0, 0, 0, f"{0:016x}", "not JSON", world.now)])
+    world.turn()
+    assert (condemned(world), world.wake) == ([], 1160)
 
 
 @pytest.mark.parametrize("program", [Script([], begins_after=9e9), Script([None] * 99)], ids=["pending", "hung"])

@@ -83,7 +83,7 @@ def test_it_goes_on(end: str, change: dict[str, Any], then: str, count: int) -> 
         (
             "GoalReached",
             {"stop_experiment": StopExperiment(goal=0.1)},
-            "nothing to do: trial sim-00002 reported 0.2, the goal is 0.2; change stopExperiment.goal to go on",
+            "nothing to do: trial sim-00001 reported 0.1, the goal is 0.1; change stopExperiment.goal to go on",
         ),
         (
             "TooManyFailedTrials",

@@ -84,6 +84,12 @@ def test_a_criterion_that_is_asked_once_a_trial_would_be_seen(case: Case, monkey
         asked_at_every_report(case)
 
 
+def test_a_flag_counts_as_0_or_1_as_in_ray() -> None:
+    lines = [{"accuracy": 0.5, "found": found} for found in (False, True, False)]
+    world = World(spec(num_samples=1, stop={"found": 1}), lambda trial, attempt, params: Script(lines)).run()
+    assert (world.outcomes(), world.history.trials[0].reports) == (["Succeeded/StopMetrics"], 2)
+
+
 def test_of_several_that_are_met_at_once_the_first_is_named() -> None:
     everything = CASES["metrics"].criterion | CASES["expression"].criterion
     everything |= {"stop_plateau": TrialPlateau("accuracy", num_results=1, grace_period=0)}

@@ -78,14 +78,17 @@ def _refuse(simulated: Simulated, earlier: Earlier, name: str, say: Say) -> None
 
 def _fate(simulated: Simulated, best: Trial, name: str) -> str:
     """Say what would have become of the earlier best trial."""
-    trial, found = simulated.history.trials[best.number], simulated.best
+    trials, found = simulated.history.trials, simulated.best
     its = status.trial_name(name, best.number)
     metric = simulated.history.spec.objective.metric
     at = f"{metric}={words.number(found.value)} in place of {words.number(best.value)}" if found else "no value"
+    instead = "no trial instead" if found is None else f"{status.trial_name(name, found.number)} instead"
+    if best.number >= len(trials):  # a goal, a time budget, failures: all was over before its turn came
+        return f"ended before your best trial, {its}, began, and had {instead} ({at})"
+    trial = trials[best.number]
     if found is not None and found.number == best.number and trial.outcome is not Outcome.STOPPED:
         # The same curve, but perhaps not as far: a model of fewer steps is not the one that there was.
         return f"kept your best trial, {its}" + (f" ({at})" if found.value != best.value else "")
-    instead = "no trial instead" if found is None else f"{status.trial_name(name, found.number)} instead"
     if trial.outcome is Outcome.STOPPED:
         return f"stopped your best trial, {its}, at {TRAINING_ITERATION} {trial.reports}, and had {instead} ({at})"
     ended = "ended" if trial.phase is Phase.ENDED else "been left"

@@ -16,7 +16,7 @@ _LONGEST = 40  # characters of one
 
 def cautions(spec: Spec) -> list[str]:
     """Give them in a sentence each."""
-    return [*_threshold(spec), *_strangers(spec.space), *_idle_points(spec)]
+    return [*_threshold(spec), *_plateau(spec), *_strangers(spec.space), *_idle_points(spec)]
 
 
 def _threshold(spec: Spec) -> Iterator[str]:
@@ -25,6 +25,17 @@ def _threshold(spec: Spec) -> Iterator[str]:
         yield (
             f"stop.metrics ends a trial whose {metric} is >= {spec.stop[metric]:g}, as in Ray, though less is better "
             "(objective.mode): it ends bad trials; for good ones there are stopExperiment.goal, and stop.expression with <="
+        )
+
+
+def _plateau(spec: Spec) -> Iterator[str]:
+    """Point out which way a threshold is meant that is not the objective's: Ray has it said, here the objective's mode counts."""
+    plateau, objective = spec.stop_plateau, spec.objective
+    if plateau is not None and plateau.threshold is not None and plateau.metric != objective.metric:
+        sign = ">=" if objective.mode is Mode.MAXIMIZE else "<="
+        yield (
+            f"stop.plateau.threshold is met where {plateau.metric} is {sign} {plateau.threshold:g}: objective.mode, "
+            f"{objective.mode.value}, counts for it too; if {plateau.metric} is better the other way, leave it out"
         )
 
 

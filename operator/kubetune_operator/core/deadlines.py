@@ -32,7 +32,8 @@ def due(limits: Deadlines, attempt: Attempt, begun: float | None, since: float) 
         return Due(max(attempt.bound, since) + limits.start, START, message)
     if limits.progress is None:
         return None
-    last = attempt.last_time if attempt.accepted else begun or 0.0
+    # A line that was refused may come before its pod is seen to have begun: it has had its pod since then, no longer.
+    last = attempt.last_time if attempt.accepted or begun is None else begun
     after = "since its last report" if attempt.accepted else "since it began"
     message = f"it has not reported for {limits.progress:g} s {after} (trial.progressDeadlineSeconds)"
     return Due(max(last, since) + limits.progress, PROGRESS, message)

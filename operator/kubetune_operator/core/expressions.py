@@ -92,7 +92,7 @@ class Expression:
         """Give its value as plain JSON. Raises ExpressionFailed: a name that is not there, a type, a division by zero."""
         self._dice.rng = rng
         try:
-            value = self._program.eval(data=given)
+            value = self._program.eval(data=_fitting(given))
             if value.type().name() == "ERROR":
                 raise ExpressionFailed(_said(_EVAL_KIND.sub("", str(value.value()), count=1)))
             return _plain(value.plain_value())
@@ -399,12 +399,27 @@ def _at(given: Any, path: Path, absent: Any = None) -> Any:
     return given
 
 
+def _fitting(value: Any) -> Any:
+    """Give a value as CEL can hold it: one whole number beyond 64 bits would spoil every expression, named there or not."""
+    if isinstance(value, Mapping):
+        return {name: _fitting(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_fitting(item) for item in value]
+    if type(value) is int and not -_LARGEST <= value < _LARGEST:
+        try:
+            return float(value)
+        except OverflowError:  # beyond the doubles, too
+            return math.inf if value > 0 else -math.inf
+    return value
+
+
 def _plain(value: Any) -> Any:
     """Give a value as JSON has it, or refuse it."""
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ExpressionFailed("an object must have strings for keys")
-        return {key: _plain(item) for key, item in value.items()}
+        # Sorted: the library gives them in another order each time, and a program may be given this as text.
+        return {key: _plain(value[key]) for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -29,7 +29,7 @@ class TrialPlateau:
     num_results: int = setting("over how many last reports", default=4, ge=1, le=10_000)
     grace_period: int = setting("not before this many reports", default=4, ge=0, le=1_000_000)
     threshold: float | None = setting(
-        "only where the value is at least this good. Default: always", default=None, ge=-LARGEST, le=LARGEST
+        "only where the value is at least this good, by objective.mode. Default: always", default=None, ge=-LARGEST, le=LARGEST
     )
 
     RULES: ClassVar[tuple[Rule, ...]] = ()

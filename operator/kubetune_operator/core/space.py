@@ -7,6 +7,7 @@ became no trial. How one primitive draws is in `domains`, what an expression may
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from bisect import bisect_right
@@ -17,12 +18,13 @@ from itertools import accumulate
 from random import Random
 from typing import Any, NamedTuple
 
-from kubetune_operator.core.domains import PARAM, Domain, Drawn, GridSearch, Value
+from kubetune_operator.core.domains import MAX_LEVELS, PARAM, Domain, Drawn, GridSearch, Value
 from kubetune_operator.core.expressions import PARAMS, Expression, ExpressionFailed, Path
 from kubetune_operator.core.grid import Grid
 from kubetune_operator.core.membership import is_plain, member
 
 TRIES = 100  # draws for one trial, until one meets the constraints
+MAX_SAMPLED = 4096  # characters of JSON that a sampleFrom may give: each of a hundred may double the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +241,28 @@ def _evaluated(expression: Expression, given: Mapping[str, Any], stream: str, na
         value = expression.evaluate({PARAMS: given}, Random(f"{stream}/{name}"))
     except ExpressionFailed as failed:
         raise _Unusable(f"sampleFrom of {name}: {failed}, in {expression.text}", failed=True) from failed
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _Unusable(f"sampleFrom of {name}: must be finite, is {value}, in {expression.text}", failed=True)
+    if flaw := _flaw(value):
+        raise _Unusable(f"sampleFrom of {name}: {flaw}, in {expression.text}", failed=True)
     return value
+
+
+def _flaw(value: Any) -> str:
+    """Say what keeps a value from being a parameter; an empty text where nothing does."""
+    if found := _inner_flaw(value, MAX_LEVELS):
+        return found
+    length = len(json.dumps(value, ensure_ascii=False)) if isinstance(value, str | list | dict) else 0
+    return f"must be at most {MAX_SAMPLED} characters long, has {length}" if length > MAX_SAMPLED else ""
+
+
+def _inner_flaw(value: Any, levels: int) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be finite, is {value}"
+    if not isinstance(value, list | dict):
+        return ""
+    if not levels:
+        return f"must not be more than {MAX_LEVELS} levels deep"
+    inner = value.values() if isinstance(value, dict) else value
+    return next(filter(None, (_inner_flaw(each, levels - 1) for each in inner)), "")
 
 
 def nested(params: Mapping[str, Any]) -> dict[str, Any]:

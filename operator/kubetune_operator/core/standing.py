@@ -38,7 +38,7 @@ class Attempt:
     message: str = ""
     complete: bool = False
     end: End | None = None
-    last_time: float = 0.0
+    last_time: float = 0.0  # of its last report, or when it got its pod
 
     @property
     def key(self) -> Key:
