@@ -124,6 +124,7 @@ def test_an_object_is_the_same_text_each_time() -> None:
         pytest.param("[1, {'k': 1.0 / (params.n - 1)}]", "must be finite, is inf", id="infinity inside"),
         pytest.param("'[' + params.text + params.text + ']'", "must be at most 4096 characters long, has 6004", id="too long"),
         pytest.param("[params.text, params.text]", "must be at most 4096 characters long, has 6008", id="too long a list"),
+        pytest.param("{'k': ['a\\x00b']}", "must not have a NUL character", id="NUL inside"),
         pytest.param("[[[[params.deep]]]]", "must not be more than 32 levels deep", id="too deep"),
     ],
 )
@@ -275,6 +276,11 @@ def test_a_point_fixes_what_others_read() -> None:
         {"kind": "sgd", "momentum": 0.25, "x": 0.5},
         {"kind": "adam", "x": 9},
         {"kind": "adam", "x": 1},
+    ]
+    assert [searched.draw(7, number).note for number in range(3)] == [
+        "",
+        "",
+        "search.pointsToEvaluate gives momentum, which that trial does not have: its `when` is false",
     ]
 
 

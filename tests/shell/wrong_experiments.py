@@ -132,6 +132,8 @@ SPACE = [
           "should have at least 1 items"),
     Wrong("choice of one word", parameter(name="x", choice="adam"),
           f"{P4}.choice", "must be a list", "'adam'", "write it as a list", "must be of type array"),
+    Wrong("a value that no program can be given", parameter(name="x", choice=["fine", {"a": "b\0c"}]),
+          f"{P4}.choice[1].a", "must not have a NUL character", "", "leave it out: no program can be given one", ""),
     Wrong("grid too long", parameter(name="x", gridSearch=list(range(1001))),
           f"{P4}.gridSearch", "must have at most 1000 entries", "1001", "leave out 1", "must have at most 1000 items"),
     Wrong("grid inside a choice", parameter(name="x", choice=[{"$param": {"gridSearch": [1]}}]),

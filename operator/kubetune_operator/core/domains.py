@@ -19,6 +19,7 @@ from kubetune_operator.core.bounds import LARGEST, Rule, setting
 from kubetune_operator.core.checks import Violation
 
 PARAM = "$param"  # {"$param": {"uniform": {...}}} inside a choice or grid value is a parameter of its own
+NUL, NO_NUL = "\0", "must not have a NUL character"
 MAX_NESTED = 8  # parameters inside one another
 MAX_LEVELS = 32  # lists, objects and parameters inside one another
 
@@ -311,8 +312,15 @@ def _inside(value: Any, path: str, levels: int, nested: int) -> Iterator[Violati
     elif isinstance(value, (tuple, list)):
         for index, item in enumerate(value):
             yield from _inside(item, f"{path}[{index}]", levels + 1, nested)
-    elif not _is_plain(value):
+    else:
+        yield from _leaf(value, path)
+
+
+def _leaf(value: Any, path: str) -> Iterator[Violation]:
+    if not _is_plain(value):
         yield Violation(path, "must be a JSON value: numbers finite, whole ones of 64 bits", value, "write it as a string")
+    elif isinstance(value, str) and NUL in value:
+        yield Violation(path, NO_NUL, value, "leave it out: no program can be given one")
 
 
 def _parameter(domain: Domain, path: str, levels: int, nested: int) -> Iterator[Violation]:

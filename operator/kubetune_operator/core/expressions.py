@@ -159,7 +159,7 @@ class Language:
             checked = self._checker.compile(text)
             program = self._runner.compile(text, disable_check=True)
         except RuntimeError as error:
-            raise ExpressionRefused(self._wrong(text, str(error))) from error
+            raise ExpressionRefused(self._wrong(text, str(error), draws=draws)) from error
         kind = checked.return_type()
         if condition and kind not in (self._bool, self._dyn):
             raise ExpressionRefused(Wrong(f"must be true or false, is {_word(kind.name())}", "compare it with something"))
@@ -180,7 +180,7 @@ class Language:
             overloads.append(cel.Overload(label, gives, list(takes), **run))
         return cel.FunctionDecl(function.name, overloads)
 
-    def _wrong(self, text: str, said: str) -> Wrong:
+    def _wrong(self, text: str, said: str, *, draws: bool) -> Wrong:
         """Put the compiler's words into ours: the first error, its column, and what was probably meant."""
         found = _ERROR.search(said)
         if found is None or "recursion" in said:
@@ -191,11 +191,14 @@ class Language:
         remedy = next((meant for written, meant in _MEANT.items() if written in words), None)
         remedy = remedy or _in_brackets(text, {"in", "true", "false", "null"}) or "see the language CEL"
         if name := re.search(r"undeclared reference to '([^']*)'", words):
-            known = [*self.functions, "size", "has", "string", "int", "double", *(f"{one}." for one in self.variables)]
+            usable = sorted(each for each in self.functions if draws or each not in DRAWING)
+            known = [*usable, "size", "has", "string", "int", "double", *(f"{one}." for one in self.variables)]
             near = difflib.get_close_matches(name[1], known, n=1)
             words = f"{name[1]} is not known here, or takes other arguments"
-            listed = f"known are {', '.join(self.variables)} and the functions {', '.join(sorted(self.functions))}"
-            remedy = _MEANT.get(name[1]) or (f"did you mean {near[0]}?" if near else listed)
+            listed = f"known are {', '.join(self.variables)} and the functions {', '.join(usable)}"
+            bare = name[1].isidentifier() and not re.search(rf"\b{name[1]}\s*\(", text)
+            meant = near[0] if near else f"{self.variables[-1]}.{name[1]}" if bare else ""
+            remedy = _MEANT.get(name[1]) or (f"did you mean {meant}?" if meant else listed)
             remedy = _in_brackets(text, {name[1].partition(".")[0]}) or remedy
             if counts := self.functions.get(name[1]):
                 words, remedy = f"{name[1]} takes other arguments", f"write {name[1]}(…) with {_either(counts)} of them"

@@ -18,7 +18,7 @@ from itertools import accumulate
 from random import Random
 from typing import Any, NamedTuple
 
-from kubetune_operator.core.domains import MAX_LEVELS, PARAM, Domain, Drawn, GridSearch, Value
+from kubetune_operator.core.domains import MAX_LEVELS, NO_NUL, NUL, PARAM, Domain, Drawn, GridSearch, Value
 from kubetune_operator.core.expressions import PARAMS, Expression, ExpressionFailed, Path
 from kubetune_operator.core.grid import Grid
 from kubetune_operator.core.membership import is_plain, member
@@ -104,6 +104,10 @@ class Space:
                 there, failed = _holds(parameter.when, given)
                 note = note or (failed and f"`when` of {name}: {failed}")
                 if not there:
+                    if name in point:
+                        note = (
+                            note or f"search.pointsToEvaluate gives {name}, which that trial does not have: its `when` is false"
+                        )
                     continue
             if name in point:
                 drawn[name] = _resolved(point[name], stream, name)
@@ -257,6 +261,8 @@ def _flaw(value: Any) -> str:
 def _inner_flaw(value: Any, levels: int) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be finite, is {value}"
+    if isinstance(value, str) and NUL in value:
+        return NO_NUL
     if not isinstance(value, list | dict):
         return ""
     if not levels:

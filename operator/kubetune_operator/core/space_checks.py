@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kubetune_operator.core.domains import PARAM, GridSearch
+from kubetune_operator.core.domains import NO_NUL, NUL, PARAM, GridSearch
 from kubetune_operator.core.expressions import Expression, Path
 from kubetune_operator.core.grid import MOST_CELLS
 from kubetune_operator.core.space import Parameter, Space, variable
@@ -98,12 +98,21 @@ def point_problems(space: Space) -> Iterator[ReadProblem]:
                 rule = f"must be a value, without {PARAM} in it: a point is not drawn"
                 remedy = "write the value, or leave the parameter out to have it drawn"
                 yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", rule, point[name], remedy)
+            elif _holds_nul(point[name]):
+                remedy = "leave it out: no program can be given one"
+                yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", NO_NUL, point[name], remedy)
 
 
 def _holds_parameter(value: Any) -> bool:
     if isinstance(value, dict):
         return PARAM in value or any(map(_holds_parameter, value.values()))
     return isinstance(value, list) and any(map(_holds_parameter, value))
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, value.values()))
+    return any(map(_holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and NUL in value
 
 
 def size_problems(space: Space) -> Iterator[ReadProblem]:
