@@ -25,7 +25,7 @@ from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.herald import Herald
 from kubetune_operator.opened import Opened, Shared, put_together
 from kubetune_operator.opening import Stall, open_journal
-from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled
+from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled, shows_end
 from kubetune_operator.shown import Shown
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,11 @@ class Life:
                     self._over = settled(resource, self._shared.volume.identity)
                     if not self._over:
                         await self._take_up(resource)
-                if self._open is not None and await self._work(self._open):
-                    self._over = True
-                    await self._let_go()
+                if self._open is not None:
+                    if await self._work(self._open):
+                        self._over = True
+                        await self._let_go()
+                    continue  # the resource is another by now: by what it was, its time may be over long since
                 left = await self._resource.expire(resource)
                 if not await self._resource.ring(left if self._over else min(left, self._patience)):
                     self._patience = min(2 * self._patience, RESYNC)
@@ -245,8 +247,8 @@ class Life:
                 written = written or self._tables(opened)
                 rang = await self._resource.ring(left)
                 resource = await self._resource.read()
-                left = await self._resource.expire(resource)
                 await self._take_over(resource)
+                left = await self._resource.expire(resource) if shows_end(resource, history) else RESYNC
                 if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
                     over = True
                     break

@@ -109,6 +109,12 @@ def retained(history: History, policy: str, key: Key) -> bool:
     return history.trials[key[0]].closed >= newest[-1]
 
 
+def shows_end(resource: Object, history: History) -> bool:
+    """Say whether its status shows the end that it has by now, and not one after which it went on."""
+    found = (resource.get("status") or {}).get("finishTime")
+    return history.finished is not None and found == status.stamp(history.finished.time)
+
+
 def settled(resource: Object, volume: str) -> bool:
     """Say whether nothing is left to be done for it, so that its journal need not be read.
 
