@@ -17,6 +17,7 @@ from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
+from kubetune_operator.core.endings import goes_on
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Ending
 from kubetune_operator.core.standing import Key
@@ -224,7 +225,7 @@ class Life:
     async def _work(self, opened: Opened) -> bool:
         """Turn until it is finished, taking over edits meanwhile; say whether nothing is left to be done: else it goes on."""
         history = opened.experiment.history
-        while history.finished is None:
+        while history.finished is None or goes_on(history):  # the second: we were killed before we could record that it does
             turning = asyncio.create_task(opened.reconciler.run())
             rung = asyncio.create_task(self._resource.ring())
             try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from kubetune_operator import life, resource
+from kubetune_operator.core.records import Edited, encode
+from kubetune_operator.journal import Journal
 from tests.shell.lives import Server, body, files_held, operating, report, served, until
 
 pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
@@ -39,3 +42,21 @@ async def test_its_time_to_live_begins_anew_with_each_end(tmp_path: Path, monkey
             await asyncio.sleep(2)
             assert "exp" in server.tunes
         await until(lambda: "exp" not in server.tunes, seconds=5)
+
+
+async def test_one_whose_operator_was_killed_between_an_edit_and_that_it_goes_on_goes_on(tmp_path: Path) -> None:
+    async with served() as (server, api):
+        server.apply(body(numSamples=1))
+        async with operating(server, api, tmp_path) as operator:
+            await report(operator, server, 0, ends=True, accuracy=0.5)
+            await until(lambda: server.condition("Finished").get("status") == "True")
+            folder = operator.folder().path
+        journal, records = Journal.open(folder)
+        created = records[0]["body"]
+        journal.append([encode(Edited({**created, "spec": {**created["spec"], "numSamples": 2}}, time.time()))])
+        journal.close()
+        async with operating(server, api, tmp_path) as operator:
+            server.apply(body(numSamples=2))
+            await until(lambda: "exp-00001-0" in server.pods)
+            await until(lambda: server.condition("Finished")["status"] == "False")
+            assert not operator.failures
