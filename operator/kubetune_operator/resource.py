@@ -118,9 +118,13 @@ def shows_end(resource: Object, history: History) -> bool:
 def settled(resource: Object, volume: str) -> bool:
     """Say whether nothing is left to be done for it, so that its journal need not be read.
 
-    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had.
+    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had. Where the journal is
+    another's, so is all of the status: that of one of the same name, which was on its way when that was deleted.
     """
     found = resource.get("status") or {}
+    uid = resource["metadata"].get("uid")
+    if (found.get("journal") or {}).get("uid", uid) != uid:
+        return False
     why = {one["type"]: one.get("reason") for one in found.get("conditions") or () if one["status"] == "True"}
     if "Finished" not in why or why.get("Stalled", why["Finished"]) != why["Finished"]:
         return False

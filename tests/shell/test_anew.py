@@ -60,3 +60,20 @@ async def test_one_whose_operator_was_killed_between_an_edit_and_that_it_goes_on
             await until(lambda: "exp-00001-0" in server.pods)
             await until(lambda: server.condition("Finished")["status"] == "False")
             assert not operator.failures
+
+
+async def test_one_is_begun_though_the_end_of_an_earlier_one_of_its_name_was_written_into_its_status(tmp_path: Path) -> None:
+    """The operator could write before it could read, so that it did not know yet."""
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await report(operator, server, 0, accuracy=0.5)
+        server.answers = [503] * 2
+        server.delete()
+        server.apply(body(numSamples=1))
+        await report(operator, server, 0, ends=True, accuracy=0.75)
+        await until(lambda: server.condition("Finished").get("status") == "True")
+        assert server.answers, "it has not been read yet"
+        server.pods.clear()
+        await until(lambda: "exp-00000-0" in server.pods)
+        await until(lambda: server.condition("Finished")["status"] == "False")
+        assert "bestTrial" not in server.tunes["exp"]["status"]
