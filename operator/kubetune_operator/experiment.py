@@ -47,6 +47,7 @@ from kubetune_operator.errors import (
     KubetuneError,
     LineRefused,
     Problem,
+    Unavailable,
 )
 from kubetune_operator.journal import Journal, read
 
@@ -220,7 +221,11 @@ class Experiment:
         return news, refused
 
     async def close(self) -> None:
-        """Wait for what is under way and close the file."""
+        """Wait for what is being written and close the file. Whoever comes later, or waits for that, is to come again.
+
+        A request may have found us while we were open. The file's descriptor is soon another file's.
+        """
+        self.broken = self.broken or Unavailable("the experiment is not open")
         if self._committing:
             await self._committing
         self._journal.close()

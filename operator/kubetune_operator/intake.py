@@ -24,6 +24,7 @@ from kubetune_operator.experiment import Experiment, Line
 logger = logging.getLogger(__name__)
 MAX_TAIL = 4096  # characters of a failed program's last words
 MAX_DIGITS = 18  # of an offset
+MAX_CODE = 2**31  # no exit code and no signal comes near it
 PATIENCE = 15.0  # seconds for a body to arrive; a sidecar waits no longer for its answer
 
 # A token -> its experiment, attempt and pod uid. Raises Unauthenticated, Forbidden, AttemptClosed or Unavailable.
@@ -182,9 +183,9 @@ async def _eof(experiment: Experiment, key: Key, uid: str, body: Mapping[str, An
         signal=_one(body, "signal", int),
         terminated=bool(body.get("terminated")),
         killed=bool(body.get("killed")),
-        error=_one(body, "error", str),
+        error=_words(_one(body, "error", str))[:MAX_TAIL] or None,
         oom=bool(body.get("oom")),
-        tail=(_one(body, "tail", str) or "")[-MAX_TAIL:],
+        tail=_words(_one(body, "tail", str))[-MAX_TAIL:],
     )
     wanted, closed = await experiment.drained(key, uid, body["next"], end)
     return {"next": wanted, "closed": closed}
@@ -217,8 +218,15 @@ def _is_line(line: Line | Any) -> bool:
     return isinstance(line, dict) and all(isinstance(line.get(name), str) for name in ("refused", "digest"))
 
 
+def _words(text: str | None) -> str:
+    """Give text that UTF-8 can hold, as status and Events must: JSON has an escape for half a surrogate pair."""
+    return (text or "").encode("utf-8", "replace").decode()
+
+
 def _one(body: Mapping[str, Any], name: str, kind: type) -> Any:
     value = body.get(name)
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
         raise Malformed(f"{name} must be {kind.__name__} or null, got {value!r}")
+    if isinstance(value, int) and abs(value) >= MAX_CODE:
+        raise Malformed(f"{name} must be less than {MAX_CODE}")
     return value

@@ -17,6 +17,7 @@ from kubetune_operator.checked import MUTABLE, check, spec_of
 from kubetune_operator.cluster import Wanted
 from kubetune_operator.cluster.home import Home
 from kubetune_operator.cluster.kubernetes import ApiAway, ApiRefused, Object
+from kubetune_operator.core.endings import goes_on
 from kubetune_operator.core.plan import likely_params
 from kubetune_operator.core.records import Ending
 from kubetune_operator.core.standing import Key
@@ -25,7 +26,7 @@ from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.herald import Herald
 from kubetune_operator.opened import Opened, Shared, put_together
 from kubetune_operator.opening import Stall, open_journal
-from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled
+from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled, shows_end
 from kubetune_operator.shown import Shown
 
 logger = logging.getLogger(__name__)
@@ -66,9 +67,11 @@ class Life:
                     self._over = settled(resource, self._shared.volume.identity)
                     if not self._over:
                         await self._take_up(resource)
-                if self._open is not None and await self._work(self._open):
-                    self._over = True
-                    await self._let_go()
+                if self._open is not None:
+                    if await self._work(self._open):
+                        self._over = True
+                        await self._let_go()
+                    continue  # the resource is another by now: by what it was, its time may be over long since
                 left = await self._resource.expire(resource)
                 if not await self._resource.ring(left if self._over else min(left, self._patience)):
                     self._patience = min(2 * self._patience, RESYNC)
@@ -222,7 +225,7 @@ class Life:
     async def _work(self, opened: Opened) -> bool:
         """Turn until it is finished, taking over edits meanwhile; say whether nothing is left to be done: else it goes on."""
         history = opened.experiment.history
-        while history.finished is None:
+        while history.finished is None or goes_on(history):  # the second: we were killed before we could record that it does
             turning = asyncio.create_task(opened.reconciler.run())
             rung = asyncio.create_task(self._resource.ring())
             try:
@@ -245,8 +248,8 @@ class Life:
                 written = written or self._tables(opened)
                 rang = await self._resource.ring(left)
                 resource = await self._resource.read()
-                left = await self._resource.expire(resource)
                 await self._take_over(resource)
+                left = await self._resource.expire(resource) if shows_end(resource, history) else RESYNC
                 if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
                     over = True
                     break

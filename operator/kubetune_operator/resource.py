@@ -109,12 +109,22 @@ def retained(history: History, policy: str, key: Key) -> bool:
     return history.trials[key[0]].closed >= newest[-1]
 
 
+def shows_end(resource: Object, history: History) -> bool:
+    """Say whether its status shows the end that it has by now, and not one after which it went on."""
+    found = (resource.get("status") or {}).get("finishTime")
+    return history.finished is not None and found == status.stamp(history.finished.time)
+
+
 def settled(resource: Object, volume: str) -> bool:
     """Say whether nothing is left to be done for it, so that its journal need not be read.
 
-    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had.
+    Where Stalled has another reason than Finished, its journal was asked for since, and could not be had. Where the journal is
+    another's, so is all of the status: that of one of the same name, which was on its way when that was deleted.
     """
     found = resource.get("status") or {}
+    uid = resource["metadata"].get("uid")
+    if (found.get("journal") or {}).get("uid", uid) != uid:
+        return False
     why = {one["type"]: one.get("reason") for one in found.get("conditions") or () if one["status"] == "True"}
     if "Finished" not in why or why.get("Stalled", why["Finished"]) != why["Finished"]:
         return False

@@ -14,7 +14,7 @@ import pytest
 
 from kubetune_operator.core.records import Created, Decided, Record, Reported, Started, Suggested, encode
 from kubetune_operator.core.trials import Decision
-from kubetune_operator.errors import AttemptClosed, AttemptUnbound
+from kubetune_operator.errors import AttemptClosed, AttemptUnbound, Unavailable
 from kubetune_operator.experiment import Experiment, load
 from kubetune_operator.journal import Journal
 from tests.sim.world import spec
@@ -155,6 +155,40 @@ async def test_after_an_fsync_that_failed_nothing_is_acknowledged_any_more(folde
     assert isinstance(experiment.broken, OSError)
     assert experiment.woke.is_set(), "or the turn would not hear of it"
     await experiment.close()
+
+
+async def test_once_it_is_closed_nothing_is_written_into_whatever_file_has_its_descriptor_now(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A request may have begun before, and its body come after: that of the next journal opened is the likeliest to have it."""
+    experiment = await begun(folder, 0)
+    await experiment.close()
+    before = (folder / "journal.1.jsonl").read_bytes()
+    with (tmp_path / "another").open("ab") as another:
+        with pytest.raises(Unavailable, match="not open"):
+            await experiment.report(KEY, POD, 0, [LINE])
+        assert another.tell() == 0
+    assert (folder / "journal.1.jsonl").read_bytes() == before
+    assert (tmp_path / "another").read_bytes() == b""
+
+
+async def test_what_waits_for_its_fsync_when_it_is_closed_is_refused_and_what_is_being_written_is_not(
+    folder: Path, disk: Disk
+) -> None:
+    experiment = await begun(folder, 0, 1)
+    there, on = disk.holds("fsync")
+    first = asyncio.create_task(experiment.report((0, 0), POD, 0, [LINE]))
+    assert await asyncio.to_thread(there.wait, 20)
+    second = asyncio.create_task(experiment.report((1, 0), POD, 0, [LINE]))
+    await asyncio.sleep(0.05)
+    closing = asyncio.create_task(experiment.close())
+    await asyncio.sleep(0.05)
+    on.set()
+    assert (await first).next == 1
+    with pytest.raises(Unavailable, match="not open"):
+        await second
+    await closing
+    assert [one.report.trial for one in load(folder, lambda _: WANTED).judged] == [0]
 
 
 async def test_a_disk_that_is_full_for_the_decisions_alone_loses_neither_report_nor_decision(folder: Path, disk: Disk) -> None:

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from kubetune_operator import status
+from kubetune_operator.core.plan import closing
 from kubetune_operator.core.records import Close, Closed, Created, Started, Suggested
 from kubetune_operator.core.standing import Key
 from kubetune_operator.core.trials import Decision
@@ -114,6 +116,7 @@ async def test_before_hello_nothing_is_taken_and_the_sidecar_is_told_to_say_it(w
         ("reports", b"[" * 100_000, "good", 400),
         ("reports", b" " * 2_000_000, "good", 413),
         ("eof", {"next": 0, "exit_code": "0"}, "good", 400),
+        ("eof", {"next": 0, "signal": 10**4299, "oom": True}, "good", 400),
         ("eof", {}, "good", 400),
     ],
     ids=lambda value: str(value)[:30],
@@ -189,6 +192,22 @@ async def test_eof_with_fewer_lines_than_are_known_fails_the_attempt(wire: Wire)
     await wire.report(0, '{"accuracy": 0.1}', '{"accuracy": 0.2}')
     assert await wire.ask("eof", {"next": 0, "exit_code": 0}) == (200, {"next": 0, "closed": True})
     assert wire.experiment.history.open[KEY].reason == "ReportsRewritten"
+
+
+@pytest.mark.parametrize("name", ["error", "tail"])
+async def test_last_words_are_text_that_a_status_can_hold(wire: Wire, name: str) -> None:
+    """A program can have the sidecar say what it likes, and all of the operator must not end of it."""
+    assert await wire.ask("eof", {"next": 0, "exit_code": 1, name: "half \ud800 of a pair " + "a" * 5000}) == (
+        200,
+        {"next": 0, "closed": True},
+    )
+    end = wire.experiment.history.open[KEY].end
+    assert end is not None
+    words = getattr(end, name)
+    assert words.encode().decode() == words
+    assert len(words) == 4096
+    await wire.experiment.record([closing(wire.experiment.history.open[KEY], None, 6.0)])
+    assert status.render(wire.experiment.history, "exp")["trials"]["waiting"] == 1
 
 
 async def test_only_a_closed_attempt_is_gone(wire: Wire) -> None:

@@ -61,7 +61,7 @@ class TestRetained:
 
 
 OVER: dict[str, Any] = {
-    "metadata": {"generation": 2},
+    "metadata": {"uid": "u", "generation": 2},
     "status": {
         "observedGeneration": 2,
         "conditions": [{"type": "Finished", "status": "True"}, {"type": "Stalled", "status": "False"}],
@@ -91,6 +91,7 @@ def over(finished: str, stalled: str) -> list[dict[str, Any]]:
         pytest.param(changed(observedGeneration=1), False, id="edited since"),
         pytest.param(changed(observedGeneration=None), False, id="never observed"),
         pytest.param(changed(journal={"uid": "u", "volumeID": "another"}), False, id="its journal is on another volume"),
+        pytest.param(changed(journal={"uid": "another", "volumeID": "ours"}), False, id="that is another's status"),
         pytest.param(changed(conditions=over("Completed", "JournalMissing")), False, id="its journal could not be had since"),
         pytest.param(changed(conditions=over("AllTrialsFailed", "AllTrialsFailed")), True, id="finished without success"),
         pytest.param({"metadata": {"generation": 1}}, False, id="new"),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kubetune_operator import life, resource
-from kubetune_operator.core.records import End
-from tests.shell.lives import Json, Operator, Server, body, merged, operating, served, until
+from tests.shell.lives import Json, Server, body, files_held, merged, operating, report, served, until
 
 pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
 
@@ -22,25 +18,9 @@ GRID = [
 ]
 
 
-async def report(operator: Operator, server: Server, trial: int, *, ends: bool = False, **metrics: Any) -> None:
-    """Report as a trial's sidecar does, and end then."""
-    pod = f"exp-{trial:05d}-0"
-    await until(lambda: pod in server.pods)
-    experiment, key, uid = await operator.experiments.identify(f"{pod} {server.pods[pod]['metadata']['uid']}")
-    wanted = await experiment.hello(key, uid)
-    await experiment.report(key, uid, wanted, [json.dumps(metrics)])
-    if ends:
-        await experiment.drained(key, uid, wanted + 1, End(exit_code=0))
-
-
 def shown(server: Server) -> Json:
     found: Json = server.tunes["exp"].get("status") or {}
     return found
-
-
-def files_held() -> set[Path]:
-    """Give the files that this process has open."""
-    return {found.readlink() for found in Path("/proc/self/fd").iterdir() if os.path.lexists(found)}
 
 
 async def test_of_the_best_trial_nothing_is_an_earlier_ones(tmp_path: Path) -> None:
