@@ -87,7 +87,12 @@ class Statuses:
         for place, pending in sorted(self._pending.items(), key=lambda item: item[1].not_before):
             if pending.render is None or pending.not_before > now:
                 continue
-            status = pending.render()
+            try:
+                status = pending.render()
+            except Exception:  # of one experiment: it is to hold up no other
+                logger.exception("%s/%s: a fault of kubetune's: its status cannot be made", *place)
+                pending.render = None
+                continue
             if status == pending.written:
                 pending.render = None
                 continue
@@ -110,6 +115,8 @@ class Statuses:
         except ApiRefused as refused:
             if refused.status != 404:  # deleted meanwhile
                 logger.error("%s/%s: its status was refused: %s", *place, refused)  # noqa: TRY400 - no traceback helps
+        except Exception:
+            logger.exception("%s/%s: a fault of kubetune's: its status cannot be sent", *place)
 
 
 def _now() -> float:

@@ -30,6 +30,7 @@ from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone,
 from kubetune_operator.shown import Shown
 
 logger = logging.getLogger(__name__)
+MAX_FAULT = 500  # characters
 IN_THE_WAY = (KubetuneError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)  # of one folder alone
 
 
@@ -59,26 +60,48 @@ class Life:
         self._over = False  # for good, so that its trials are told 410 and not to wait
 
     async def run(self) -> None:
-        """Live until the resource is gone. Raises what the whole operator is to end with."""
+        """Live until the resource is gone. Raises what the whole operator is to end with: OSError of its volume."""
+        pause = FIRST_PAUSE
         try:
             while True:
-                resource = await self._resource.read()
-                if self._open is None:
-                    self._over = settled(resource, self._shared.volume.identity)
-                    if not self._over:
-                        await self._take_up(resource)
-                if self._open is not None:
-                    if await self._work(self._open):
-                        self._over = True
-                        await self._let_go()
-                    continue  # the resource is another by now: by what it was, its time may be over long since
-                left = await self._resource.expire(resource)
-                if not await self._resource.ring(left if self._over else min(left, self._patience)):
-                    self._patience = min(2 * self._patience, RESYNC)
+                try:
+                    await self._live()
+                except (Gone, OSError):
+                    raise
+                except Exception as error:
+                    # A fault of ours that this experiment brings out: others are not to end with it. All that it knows is read
+                    # again from its journal, as after a restart.
+                    logger.exception("%s/%s: a fault of kubetune's; it is begun anew in %.0f s", *self._place, pause)
+                    await self._let_go()
+                    await self._say_fault(error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
         except Gone:
             logger.info("%s/%s: is gone", *self._place)
         finally:
             await self._let_go()
+
+    async def _live(self) -> None:
+        """Take it up, work on it, wait for what may come of it: for ever. Raises Gone."""
+        while True:
+            resource = await self._resource.read()
+            if self._open is None:
+                self._over = settled(resource, self._shared.volume.identity)
+                if not self._over:
+                    await self._take_up(resource)
+            if self._open is not None:
+                if await self._work(self._open):
+                    self._over = True
+                    await self._let_go()
+                continue  # the resource is another by now: by what it was, its time may be over long since
+            left = await self._resource.expire(resource)
+            if not await self._resource.ring(left if self._over else min(left, self._patience)):
+                self._patience = min(2 * self._patience, RESYNC)
+
+    async def _say_fault(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}"[:MAX_FAULT]
+        stall = Stall("InternalError", f"a fault of kubetune's, which is tried again; its log has more, please report it: {said}")
+        self._stall(await self._resource.read(), stall)
 
     async def _let_go(self) -> None:
         """Hold nothing of it in memory any more; should it go on, its journal is read again."""

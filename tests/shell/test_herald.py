@@ -131,6 +131,27 @@ def test_all_together_are_written_five_times_a_second_and_none_is_left_out() -> 
     at_once(main())
 
 
+def test_a_status_that_cannot_be_made_or_sent_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fails() -> Mapping[str, Any]:
+        raise ArithmeticError("nobody foresaw this")
+
+    async def main() -> None:
+        server = Server()
+        server.trouble = [UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")]
+        statuses = Statuses(server)
+        async with running(statuses):
+            statuses.offer(("team", "unmade"), fails)
+            statuses.offer(("team", "unsent"), lambda: {"progress": "1/2"})
+            await asyncio.sleep(2)
+            statuses.offer(("team", "exp"), lambda: {"progress": "1/2"})
+            await asyncio.sleep(2)
+        assert [name for _, name, _ in server.written] == ["team/exp"]
+
+    at_once(main())
+    assert "team/unmade: a fault of kubetune's: its status cannot be made" in caplog.text
+    assert "team/unsent: a fault of kubetune's: its status cannot be sent" in caplog.text
+
+
 def test_changed_conditions_go_first() -> None:
     async def main() -> None:
         server = Server()

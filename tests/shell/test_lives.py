@@ -18,8 +18,9 @@ from kubetune_operator.errors import Unavailable
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.journal import Journal
 from kubetune_operator.publish import Publisher
+from kubetune_operator.reconcile import Reconciler
 from kubetune_operator.resource import DEBOUNCE
-from tests.shell.lives import PATIENCE, Json, Operator, Server, answered, body, operating, served, until
+from tests.shell.lives import PATIENCE, Json, Operator, Server, answered, body, operating, report, served, until
 
 pytestmark = pytest.mark.slow  # a status is written once a second, and each waits for one or several
 
@@ -286,6 +287,36 @@ async def test_what_is_in_the_way_of_its_folder_holds_up_no_other(tmp_path: Path
             server.rings(server.tunes["exp"])
             await until(lambda: POD[0] in server.pods)
             await until(lambda: server.condition("Stalled")["status"] == "False")
+
+
+async def test_a_fault_that_one_experiment_brings_out_ends_no_other_and_is_got_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rightly, faulty = Reconciler.turn, ["exp"]
+
+    async def turn(self: Reconciler) -> float | None:
+        created = self._experiment.history.created
+        if created is not None and created.name in faulty:
+            raise ArithmeticError("nobody foresaw this")
+        return await rightly(self)
+
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await report(operator, server, 0, accuracy=0.5)
+        monkeypatch.setattr(Reconciler, "turn", turn)
+        server.apply(body(numSamples=2))  # an edit asks for a turn
+        await until(lambda: server.condition("Stalled").get("reason") == "InternalError")
+        assert "ArithmeticError: nobody foresaw this" in server.condition("Stalled")["message"]
+        assert await operator.answer(POD[0], server.pods[POD[0]]["metadata"]["uid"]) == "503", "its sidecar waits"
+        server.apply(body("other", numSamples=1))
+        await until(lambda: "other-00000-0" in server.pods)
+        assert not operator.failures
+        faulty.clear()
+        await until(lambda: server.condition("Stalled")["status"] == "False")
+        assert await answered(operator, server, POD[0]) == "200"
+        await report(operator, server, 0, ends=True, accuracy=0.75)
+        await until(lambda: server.tunes["exp"]["status"]["trials"]["succeeded"] == 1)
+    assert "a fault of kubetune's" in caplog.text
 
 
 # --- gone, and there anew ---
