@@ -191,7 +191,11 @@ def _label(name: str) -> str:
 
 
 def _beneath(path: Path, root: Path) -> Path:
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except RuntimeError as error:  # before Python 3.13
+        raise KubetuneError(f"{path}: must lie in {root}, but is a link that leads to itself; remove that link") from error
+    if not inside:
         raise KubetuneError(f"{path}: must lie in {root}, but a link leads to {path.resolve()}; remove that link")
     return path
 

@@ -51,9 +51,10 @@ class Opened:
     output: Output
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. A report that was taken until then is in the files, too: its experiment may be deleted."""
         await self.output.close()
         await self.experiment.close()
+        self.reconciler.part()
 
 
 def put_together(shared: Shared, home: Home, found: Found, herald: Herald) -> Opened:

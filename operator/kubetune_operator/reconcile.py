@@ -19,6 +19,7 @@ from kubetune_operator.core import plan as planning
 from kubetune_operator.core.plan import Create, Delete, Room
 from kubetune_operator.core.records import Record, Refused
 from kubetune_operator.core.standing import Judged
+from kubetune_operator.errors import KubetuneError
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.replaying import Replaying
 
@@ -152,6 +153,14 @@ class Reconciler:
         if self._level_at is None:
             logger.warning("the results cannot be written now (%s); they will be, from the journal, once they can", error)
         self._level_at = time.monotonic() + NO_SPACE_PAUSE
+
+    def part(self) -> None:
+        """Write down what was recorded since the last turn: no other comes. Files that lack more than that stay as they are."""
+        judged, _ = self._experiment.take_news()
+        if self._level_at is None:
+            with contextlib.suppress(OSError, KubetuneError):
+                self._audience.write(self._untold, judged)
+        self._untold = []
 
     async def _act(self, act: planning.Act) -> None:
         match act:

@@ -45,6 +45,10 @@ class Volume:
         known = mark.read_text().strip() if mark.exists() else ""
         if known and known != uid:
             aside = self.results / f"{namespace}.{known[:8]}"
+            if aside.exists():
+                raise KubetuneError(
+                    f"{aside}: must not be there, as the results of an earlier namespace {namespace} belong there"
+                )
             logger.warning("namespace %s is not the one that it was: its earlier results are in %s now", namespace, aside)
             folder.rename(aside)
         if known != uid:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from kubetune_operator import life, resource
 from kubetune_operator.core.records import Edited, encode
+from kubetune_operator.errors import Unavailable
 from kubetune_operator.journal import Journal
 from tests.shell.lives import Server, body, files_held, operating, report, served, until
 
@@ -18,6 +20,22 @@ pytestmark = pytest.mark.slow  # a status is written once a second, and each wai
 
 def ended(server: Server) -> bool:
     return "finishTime" in (server.tunes["exp"].get("status") or {})
+
+
+async def test_each_report_that_was_acknowledged_is_in_the_results_of_one_that_was_deleted(tmp_path: Path) -> None:
+    async with served() as (server, api), operating(server, api, tmp_path) as operator:
+        server.apply(body(numSamples=1))
+        await until(lambda: "exp-00000-0" in server.pods)
+        results = operator.folder().path / "exp-00000/result.json"
+        uid = server.pods["exp-00000-0"]["metadata"]["uid"]
+        experiment, key, _ = await operator.experiments.identify(f"exp-00000-0 {uid}")
+        wanted = await experiment.hello(key, uid)
+        server.delete()
+        with suppress(Unavailable):
+            while True:
+                wanted = (await experiment.report(key, uid, wanted, ['{"accuracy": 0.5}'])).next
+        assert wanted > 0
+        await until(lambda: results.exists() and len(results.read_bytes().splitlines()) == wanted)
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held in memory", "let go of"])

@@ -404,6 +404,29 @@ async def test_what_is_gone_already_is_no_error(world: World) -> None:
     assert world.server.count("DELETE") == 1
 
 
+@pytest.mark.parametrize("asked_by", ["turn", "the end"])
+async def test_a_pod_that_was_kept_goes_once_newer_ones_are_kept_instead(world: World, asked_by: str) -> None:
+    """Long before the pods are listed again: hundreds may fail within minutes."""
+    oldest = "exp-00000-0"
+    for number in range(3):
+        key = (number, 0)
+        await world.made(key)
+        del world.bound[key]
+        world.kept.add(key)
+        world.kept.discard((number - 2, 0))
+        await world.pods.forget(key)
+    assert world.pods.woke.is_set()
+    if asked_by == "turn":
+        await world.pods.observe()
+    else:
+        clearing = asyncio.create_task(world.pods.clear())
+        async with asyncio.timeout(5):
+            assert await world.server.deleted.get() == oldest
+        clearing.cancel()
+    assert [name for name, pod in world.server.pods.items() if "deletionTimestamp" in pod["metadata"]] == [oldest]
+    assert world.server.count("DELETE") == 1
+
+
 @pytest.mark.parametrize("kept", [True, False])
 async def test_the_pod_of_a_closed_attempt_goes_unless_it_is_kept(world: World, *, kept: bool) -> None:
     await world.made()

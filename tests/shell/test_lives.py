@@ -269,7 +269,30 @@ def a_link_that_leads_out(results: Path, uid: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("put", [a_folder_for_the_link, a_file_for_the_namespace, a_link_that_leads_out])
+def a_link_to_itself(results: Path, uid: str) -> Path:
+    (results / "team").mkdir()
+    path = results / f"team/exp.{uid[:8]}"
+    path.symlink_to(path)
+    return path
+
+
+def a_folder_where_those_of_an_earlier_namespace_belong(results: Path, uid: str) -> Path:
+    (results / "team").mkdir()
+    (results / "team/.namespace-uid").write_text("0000000a-0000\n")
+    (results / "team.0000000a/kept").mkdir(parents=True)
+    return results / "team.0000000a"
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        a_folder_for_the_link,
+        a_file_for_the_namespace,
+        a_link_that_leads_out,
+        a_link_to_itself,
+        a_folder_where_those_of_an_earlier_namespace_belong,
+    ],
+)
 async def test_what_is_in_the_way_of_its_folder_holds_up_no_other(tmp_path: Path, put: Callable[[Path, str], Path]) -> None:
     async with served() as (server, api):
         results = tmp_path / "results"

@@ -93,6 +93,7 @@ class Pods:
         self._bound = bound
         self._kept = kept
         self._seen: dict[Key, _Seen] = {}
+        self._left: dict[Key, _Seen] = {}  # for their user to look at, as long as they are kept
         self._troubles = Troubles(home.name, tell)
         self._listed_at: float | None = None
         self._pause = FIRST_PAUSE
@@ -247,10 +248,22 @@ class Pods:
         """Let go of the pods of closed attempts: each is deleted, unless it is on its way out, or kept."""
         for key in list(keys):
             seen = self._seen[key]
-            goes = seen.there and "deletionTimestamp" not in seen.pod["metadata"] and not self._kept(key)
+            goes = seen.there and "deletionTimestamp" not in seen.pod["metadata"]
+            if goes and self._kept(key):
+                self._leave(key, seen)
+                goes = False
+            elif self._left:
+                self._left.pop(key, None)
             if not goes or await self._delete(key, seen):
                 self._seen.pop(key, None)
                 self._deleting.end(key)
+
+    def _leave(self, key: Key, seen: _Seen) -> None:
+        """Leave the pod of a closed attempt to its user; older ones that are not kept any more, as this one is, go then."""
+        self._left[key] = seen
+        while not self._kept(oldest := next(iter(self._left))):
+            self._seen.setdefault(oldest, self._left.pop(oldest))
+            self.woke.set()
 
     async def _list(self) -> None:
         """Replace the cache; where nothing was ever listed, wait for the API server however long it is away."""
