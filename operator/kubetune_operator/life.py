@@ -7,6 +7,7 @@ read again whenever the bell rings, and its status, which says where the journal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -72,7 +73,8 @@ class Life:
                     # A fault of ours that this experiment brings out: others are not to end with it. All that it knows is read
                     # again from its journal, as after a restart.
                     logger.exception("%s/%s: a fault of kubetune's; it is begun anew in %.0f s", *self._place, pause)
-                    await self._let_go()
+                    with contextlib.suppress(Exception):  # what failed may fail once more in the last that is written
+                        await self._let_go()
                     await self._say_fault(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
