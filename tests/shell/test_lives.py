@@ -8,12 +8,13 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from kubetune_operator.core.standing import Key
+from kubetune_operator.core.records import Record
+from kubetune_operator.core.standing import Judged, Key
 from kubetune_operator.errors import Unavailable
 from kubetune_operator.experiment import Experiment, Past
 from kubetune_operator.journal import Journal
@@ -315,7 +316,7 @@ async def test_what_is_in_the_way_of_its_folder_holds_up_no_other(tmp_path: Path
 async def test_a_fault_that_one_experiment_brings_out_ends_no_other_and_is_got_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rightly, faulty = Reconciler.turn, ["exp"]
+    rightly, written, faulty = Reconciler.turn, Publisher.write, ["exp"]
 
     async def turn(self: Reconciler) -> float | None:
         created = self._experiment.history.created
@@ -323,10 +324,16 @@ async def test_a_fault_that_one_experiment_brings_out_ends_no_other_and_is_got_o
             raise ArithmeticError("nobody foresaw this")
         return await rightly(self)
 
+    def write(self: Publisher, records: Sequence[Record], judged: Sequence[Judged]) -> None:
+        if self._name in faulty:  # once more, while it is let go of
+            raise ArithmeticError("nor this")
+        written(self, records, judged)
+
     async with served() as (server, api), operating(server, api, tmp_path) as operator:
         server.apply(body(numSamples=1))
         await report(operator, server, 0, accuracy=0.5)
         monkeypatch.setattr(Reconciler, "turn", turn)
+        monkeypatch.setattr(Publisher, "write", write)
         server.apply(body(numSamples=2))  # an edit asks for a turn
         await until(lambda: server.condition("Stalled").get("reason") == "InternalError")
         assert "ArithmeticError: nobody foresaw this" in server.condition("Stalled")["message"]
