@@ -27,7 +27,7 @@ from kubetune_operator.experiment import NO_SPACE, Experiment
 from kubetune_operator.herald import Herald
 from kubetune_operator.opened import Opened, Shared, put_together
 from kubetune_operator.opening import Stall, open_journal
-from kubetune_operator.resource import FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled, shows_end
+from kubetune_operator.resource import AT_REST, FIRST_PAUSE, LONGEST_PAUSE, RESYNC, Gone, Resource, settled, shows_end
 from kubetune_operator.shown import Shown
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Life:
                     await self._let_go()
                 continue  # the resource is another by now: by what it was, its time may be over long since
             left = await self._resource.expire(resource)
-            if not await self._resource.ring(left if self._over else min(left, self._patience)):
+            if not await self._resource.ring(min(left, AT_REST if self._over else self._patience)):
                 self._patience = min(2 * self._patience, RESYNC)
 
     async def _say_fault(self, error: Exception) -> None:
@@ -274,7 +274,8 @@ class Life:
                 rang = await self._resource.ring(left)
                 resource = await self._resource.read()
                 await self._take_over(resource)
-                left = await self._resource.expire(resource) if shows_end(resource, history) else RESYNC
+                due = await self._resource.expire(resource) if shows_end(resource, history) else RESYNC
+                left = min(due, RESYNC)
                 if not rang and written and opened.pods.cleared and settled(resource, self._shared.volume.identity):
                     over = True
                     break

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
+import math
 import time
 
 from kubetune_operator import status
@@ -19,6 +20,7 @@ from kubetune_operator.core.standing import Key, Trial
 
 logger = logging.getLogger(__name__)
 RESYNC = 30.0  # seconds after which the resource is read though no bell rang
+AT_REST = 600.0  # the same for one that has finished: there may be thousands
 DEBOUNCE = 0.05
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RETAINED = 20  # pods
@@ -80,14 +82,14 @@ class Resource:
         return rang
 
     async def expire(self, resource: Object) -> float:
-        """Delete a finished experiment whose time is over, its results never; give the seconds after which to ask again."""
+        """Delete a finished experiment whose time is over, its results never; give the seconds until then, or infinity."""
         limit = resource["spec"].get("ttlSecondsAfterFinished")
         ended = (resource.get("status") or {}).get("finishTime")
         if limit is None or not ended:
-            return RESYNC
+            return math.inf
         left: float = status.seconds(ended) + limit - time.time()
         if left > 0:
-            return min(left, RESYNC)
+            return left
         try:
             await self._api.delete_experiment(*self._place, self._uid)
         except (ApiAway, ApiRefused) as error:
