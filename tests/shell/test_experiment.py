@@ -15,7 +15,7 @@ import pytest
 from kubetune_operator.core.records import Created, Decided, Record, Reported, Started, Suggested, encode
 from kubetune_operator.core.trials import Decision
 from kubetune_operator.errors import AttemptClosed, AttemptUnbound, Unavailable
-from kubetune_operator.experiment import Experiment, load
+from kubetune_operator.experiment import Answer, Experiment, load
 from kubetune_operator.journal import Journal
 from tests.sim.world import spec
 
@@ -136,14 +136,22 @@ async def test_whoever_waits_at_the_same_moment_shares_an_fsync(folder: Path, di
     await experiment.close()
 
 
-async def test_after_an_fsync_that_failed_nothing_is_acknowledged_any_more(folder: Path, disk: Disk) -> None:
-    """Not for those that waited behind it either: what the disk holds is not known."""
-    experiment = await begun(folder, 0, 1)
-    there, on = disk.holds("fsync")
+async def one_behind_the_other(
+    experiment: Experiment, there: threading.Event
+) -> tuple[asyncio.Task[Answer], asyncio.Task[Answer]]:
+    """Report of two trials: the first is held at its fsync, which sets `there`, and the second waits behind it."""
     first = asyncio.create_task(experiment.report((0, 0), POD, 0, [LINE]))
     assert await asyncio.to_thread(there.wait, 20)
     second = asyncio.create_task(experiment.report((1, 0), POD, 0, [LINE]))
     await asyncio.sleep(0.05)
+    return first, second
+
+
+async def test_after_an_fsync_that_failed_nothing_is_acknowledged_any_more(folder: Path, disk: Disk) -> None:
+    """Not for those that waited behind it either: what the disk holds is not known."""
+    experiment = await begun(folder, 0, 1)
+    there, on = disk.holds("fsync")
+    first, second = await one_behind_the_other(experiment, there)
     disk.fails("fsync", 0, errno.EIO)  # the one that is held goes through; its decision's is the one that fails
     on.set()
     for waiting in (first, second):
@@ -177,10 +185,7 @@ async def test_what_waits_for_its_fsync_when_it_is_closed_is_refused_and_what_is
 ) -> None:
     experiment = await begun(folder, 0, 1)
     there, on = disk.holds("fsync")
-    first = asyncio.create_task(experiment.report((0, 0), POD, 0, [LINE]))
-    assert await asyncio.to_thread(there.wait, 20)
-    second = asyncio.create_task(experiment.report((1, 0), POD, 0, [LINE]))
-    await asyncio.sleep(0.05)
+    first, second = await one_behind_the_other(experiment, there)
     closing = asyncio.create_task(experiment.close())
     await asyncio.sleep(0.05)
     on.set()

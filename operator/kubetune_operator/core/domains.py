@@ -19,7 +19,8 @@ from kubetune_operator.core.bounds import LARGEST, Rule, setting
 from kubetune_operator.core.checks import Violation
 
 PARAM = "$param"  # {"$param": {"uniform": {...}}} inside a choice or grid value is a parameter of its own
-NUL, NO_NUL = "\0", "must not have a NUL character"
+NUL = "\0"
+NO_NUL, WITHOUT_NUL = "must not have a NUL character", "leave it out: no program can be given one"
 MAX_NESTED = 8  # parameters inside one another
 MAX_LEVELS = 32  # lists, objects and parameters inside one another
 
@@ -320,7 +321,7 @@ def _leaf(value: Any, path: str) -> Iterator[Violation]:
     if not _is_plain(value):
         yield Violation(path, "must be a JSON value: numbers finite, whole ones of 64 bits", value, "write it as a string")
     elif isinstance(value, str) and NUL in value:
-        yield Violation(path, NO_NUL, value, "leave it out: no program can be given one")
+        yield Violation(path, NO_NUL, value, WITHOUT_NUL)
 
 
 def _parameter(domain: Domain, path: str, levels: int, nested: int) -> Iterator[Violation]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kubetune_operator.core.domains import NO_NUL, NUL, PARAM, GridSearch
+from kubetune_operator.core.domains import NO_NUL, NUL, PARAM, WITHOUT_NUL, GridSearch
 from kubetune_operator.core.expressions import Expression, Path
 from kubetune_operator.core.grid import MOST_CELLS
 from kubetune_operator.core.space import Parameter, Space, variable
@@ -99,8 +99,7 @@ def point_problems(space: Space) -> Iterator[ReadProblem]:
                 remedy = "write the value, or leave the parameter out to have it drawn"
                 yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", rule, point[name], remedy)
             elif _holds_nul(point[name]):
-                remedy = "leave it out: no program can be given one"
-                yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", NO_NUL, point[name], remedy)
+                yield ReadProblem(f"search.pointsToEvaluate[{number}].{name}", NO_NUL, point[name], WITHOUT_NUL)
 
 
 def _holds_parameter(value: Any) -> bool:
